@@ -1,0 +1,107 @@
+"""Writes a model bundle: `<store>/<name>/<version>/` with model.onnx, model.json and golden.jsonl."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import onnxruntime
+
+from environment import pinned_requirements
+from export import to_onnx
+from golden import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE, golden_lines, largest_difference
+from model import RANDOM_STATE, TEST_SIZE, Feature, TrainedModel
+
+FORMAT = 1
+
+# ONNX Runtime's names of the element types on the left, the bundle's on the right.
+_ELEMENT_TYPES = {
+    'tensor(float)': 'float32',
+    'tensor(double)': 'float64',
+    'tensor(int64)': 'int64',
+    'tensor(int32)': 'int32',
+    'tensor(bool)': 'bool',
+    'tensor(string)': 'string',
+}
+
+
+def bundle_files(name: str, version: str) -> list[Path]:
+    """The paths of a bundle's files, relative to the store."""
+    return [Path(name) / version / file for file in ('model.onnx', 'model.json', 'golden.jsonl')]
+
+
+def write_bundle(model: TrainedModel, store: Path) -> str:
+    """Exports, verifies and writes one model; returns a line for people about what was written.
+
+    Nothing is written unless ONNX Runtime agrees with the library: raises ValueError (see largest_difference).
+    """
+    training = _training(model)
+    artifact = to_onnx(model, training)
+    session = onnxruntime.InferenceSession(artifact, providers=['CPUExecutionProvider'])
+    difference = largest_difference(model, session)
+
+    contents = [artifact, _pretty(_manifest(model, artifact, session, training)), golden_lines(model).encode()]
+    for file, content in zip(bundle_files(model.name, model.version), contents, strict=True):
+        path = store / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    metrics = ', '.join(f'{metric} {value}' for metric, value in model.metrics.items())
+    rows = len(model.golden_rows) + len(model.probe_rows)
+    return (
+        f'{model.name} {model.version}: model.onnx {len(artifact)} bytes, {metrics}, '
+        f'largest difference to ONNX Runtime {difference:.1e} over {rows} rows'
+    )
+
+
+def _manifest(model: TrainedModel, artifact: bytes, session: onnxruntime.InferenceSession, training: dict) -> dict:
+    """The content of model.json. Types and shapes come from the ONNX graph, what they mean from the trainer."""
+    inputs = {node.name: node for node in session.get_inputs()}
+    outputs = {node.name: node for node in session.get_outputs()}
+    return {
+        'format': FORMAT,
+        'name': model.name,
+        'version': model.version,
+        'sha256': hashlib.sha256(artifact).hexdigest(),
+        'inputs': [
+            {
+                'tensor': model.input_tensor,
+                **_signature(inputs[model.input_tensor]),
+                'features': [_feature(feature) for feature in model.features],
+            }
+        ],
+        'outputs': [
+            {'tensor': output.tensor, 'field': output.field, **_signature(outputs[output.tensor])}
+            for output in model.outputs
+        ],
+        'tolerance': {'absolute': ABSOLUTE_TOLERANCE, 'relative': RELATIVE_TOLERANCE},
+        'training': training,
+    }
+
+
+def _signature(node: onnxruntime.NodeArg) -> dict:
+    """Element type and shape of a tensor; a dimension of any size is null, whether ONNX gives it a name or not."""
+    shape = [dimension if isinstance(dimension, int) else None for dimension in node.shape]
+    return {'type': _ELEMENT_TYPES[node.type], 'shape': shape}
+
+
+def _feature(feature: Feature) -> dict:
+    return {'name': feature.name} if feature.length is None else {'name': feature.name, 'length': feature.length}
+
+
+def _training(model: TrainedModel) -> dict:
+    """How the model came to be: enough to judge it and to train it again."""
+    kind = type(model.estimator)
+    return {
+        'dataset': model.dataset,
+        'random_state': RANDOM_STATE,
+        'test_size': TEST_SIZE,
+        'model_module': kind.__module__,
+        'model_type': kind.__name__,
+        'metrics': model.metrics,
+        **({'classes': list(model.classes)} if model.classes else {}),
+        'requirements': pinned_requirements(),
+    }
+
+
+def _pretty(manifest: dict) -> bytes:
+    return (json.dumps(manifest, indent=2) + '\n').encode()

@@ -1,0 +1,82 @@
+"""Golden samples: inputs with the answers of the library that trained the model, and the proof that ONNX agrees."""
+
+import json
+
+import numpy as np
+import onnxruntime
+
+from model import Feature, TrainedModel
+
+ABSOLUTE_TOLERANCE = 1e-5
+RELATIVE_TOLERANCE = 1e-4
+
+
+def golden_lines(model: TrainedModel) -> str:
+    """One JSON object per golden row: `{"input": {field: value}, "output": {field: value}}`.
+
+    Outputs are what the library predicted, not what ONNX Runtime made of it. A field is a number where the tensor has
+    one value per row, and a list of numbers otherwise.
+    """
+    answers = {output.field: output.predict(model.golden_rows) for output in model.outputs}
+    lines = []
+    for index, row in enumerate(model.golden_rows):
+        output = {field: _field_value(answer[index]) for field, answer in answers.items()}
+        lines.append(json.dumps({'input': _input_record(row, model.features), 'output': output}))
+    return '\n'.join(lines) + '\n'
+
+
+def largest_difference(model: TrainedModel, session: onnxruntime.InferenceSession) -> float:
+    """Compares library and ONNX Runtime over the golden and the probe rows; returns the largest absolute difference.
+
+    Raises ValueError at the first output whose shape differs, whose integers differ at all, or whose floats differ by
+    more than the tolerance.
+    """
+    rows = np.vstack([model.golden_rows, model.probe_rows])
+    answers = session.run([output.tensor for output in model.outputs], {model.input_tensor: rows})
+    differences = [
+        _difference(f'{model.name}, output {output.field}', output.predict(rows), answer)
+        for output, answer in zip(model.outputs, answers, strict=True)
+    ]
+    return max(differences)
+
+
+def _difference(what: str, expected: np.ndarray, actual: np.ndarray) -> float:
+    if actual.shape != expected.shape:
+        raise ValueError(f'{what}: ONNX Runtime answers with shape {actual.shape}, the library with {expected.shape}')
+    difference = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
+    exact = np.issubdtype(actual.dtype, np.integer)
+    allowed = 0.0 if exact else ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * np.abs(expected)
+    beyond = ~(difference <= allowed)  # so that NaN counts as beyond
+    if beyond.any():
+        row = int(np.argwhere(beyond)[0][0])
+        raise ValueError(
+            f'{what}: ONNX Runtime and the library disagree in {int(beyond.sum())} values, first in row {row}: '
+            f'{actual[row]}, expected {expected[row]}'
+        )
+    return float(difference.max())
+
+
+def _input_record(row: np.ndarray, features: tuple[Feature, ...]) -> dict:
+    record = {}
+    start = 0
+    for feature in features:
+        columns = row[start : start + feature.columns]
+        record[feature.name] = _number(columns[0]) if feature.length is None else [_number(value) for value in columns]
+        start += feature.columns
+    return record
+
+
+def _field_value(answer: np.ndarray) -> int | float | list[int | float]:
+    """One row of an output. Shapes [] and [1] are both one value per row, hence a plain number."""
+    numbers = [_number(value) for value in np.ravel(answer)]
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _number(value: np.generic) -> int | float:
+    """The shortest decimal that reads back as the same number of the same width, e.g. 5.1 for float32's 5.0999999."""
+    if isinstance(value, np.integer):
+        return int(value)
+    number = float(str(value))
+    if type(value)(number) != value:
+        raise ValueError(f'{number} does not read back as the {value.dtype} {value!r}')
+    return int(number) if number.is_integer() else number
