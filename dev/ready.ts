@@ -1,0 +1,54 @@
+import { readFile } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { GuardedServer } from './guarded.ts'
+import { tail } from './java.ts'
+
+const BETWEEN_TRIES_MS = 100
+
+/** What a server that does not come up is called, and where its last words are. */
+export interface Starting {
+  /** With its address: `Kafka on 127.0.0.1:9092`. */
+  readonly name: string
+  readonly logFile: string
+  readonly timeoutMs: number
+}
+
+/**
+ * Tries `probe` until it succeeds. Throws when the server exits or the time is up: what was waited for, how the last
+ * try failed, and the end of the server's log.
+ */
+export async function untilReady(server: GuardedServer, starting: Starting, probe: () => Promise<void>): Promise<void> {
+  const aborter = new AbortController()
+  let why = `no answer within ${starting.timeoutMs / 1000} s`
+  const exited = (reason: string) => {
+    why = `it ended: ${reason}`
+    aborter.abort()
+  }
+  const timer = setTimeout(() => aborter.abort(), starting.timeoutMs)
+  server.once('exited', exited)
+  try {
+    await retry(probe, aborter.signal)
+  } catch (error) {
+    const last = error instanceof Error ? error.message : String(error)
+    const log = tail(await readFile(starting.logFile, 'utf8').catch(() => '(none)'))
+    throw new Error(`${starting.name} did not start: ${why} (last try: ${last}). The end of its log:\n${log}`, {
+      cause: error,
+    })
+  } finally {
+    clearTimeout(timer)
+    server.off('exited', exited)
+  }
+}
+
+async function retry(probe: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  let failure: unknown = new Error('none')
+  while (!signal.aborted) {
+    try {
+      return await probe()
+    } catch (error) {
+      failure = error
+      await delay(BETWEEN_TRIES_MS, undefined, { signal }).catch(() => {})
+    }
+  }
+  throw failure
+}

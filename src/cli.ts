@@ -1,0 +1,92 @@
+import { readFileSync } from 'node:fs'
+import type { Command } from './commands/command.ts'
+import { config } from './commands/config.ts'
+import { predict } from './commands/predict.ts'
+import { topics } from './commands/topics.ts'
+import { worker } from './commands/worker.ts'
+import { SluiceError } from './core/errors.ts'
+import type { Log } from './core/log.ts'
+
+const COMMANDS: Readonly<Record<string, Command>> = { worker, predict, topics, config }
+
+const { version: RELEASE } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string
+}
+
+function overview(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map(name => name.length))
+  const list = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`)
+  return `Sluice ${RELEASE}: exactly-once machine-learning inference on Kafka
+
+Usage: sluice COMMAND [options]
+
+${list.join('\n')}
+
+sluice COMMAND --help says more. Example: sluice predict --model iris-regressor 0,0,0,0`
+}
+
+/** The first signal asks for an orderly end; a second one, from somebody who lost patience, ends the process at once. */
+function stopSignal(): AbortSignal {
+  const stop = new AbortController()
+  const onSignal = (name: 'SIGTERM' | 'SIGINT') => {
+    if (stop.signal.aborted) process.exit(name === 'SIGINT' ? 130 : 143)
+    stop.abort()
+  }
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+  return stop.signal
+}
+
+function usageOf({ usage, help }: Command): string {
+  return `Usage: ${usage}\n\n${help}`
+}
+
+async function main([name, ...argv]: readonly string[]): Promise<number> {
+  let log: Log | undefined
+  try {
+    if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+      console.log(overview())
+      return name === undefined ? 2 : 0
+    }
+    if (name === '--version') {
+      console.log(RELEASE)
+      return 0
+    }
+    const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+    if (command === undefined) {
+      const names = Object.keys(COMMANDS).join(', ')
+      throw new SluiceError('invalid-config', `"${name}" is no command; there are ${names}`)
+    }
+    if (argv.includes('--help') || argv.includes('-h')) {
+      console.log(usageOf(command))
+      return 0
+    }
+    await command.run({
+      argv,
+      env: process.env,
+      dotenvFile: '.env',
+      signal: stopSignal(),
+      print: line => console.log(line),
+      release: RELEASE,
+      useLog: created => {
+        log = created
+      },
+    })
+    return 0
+  } catch (error) {
+    return report(error, log)
+  }
+}
+
+/** One line for an error that we know; a stack only for a defect of ours. */
+function report(error: unknown, log: Log | undefined): number {
+  const known = error instanceof SluiceError ? error : undefined
+  if (log !== undefined) log.error({ error }, known?.message ?? 'a defect of Sluice ended the worker')
+  else if (known !== undefined) console.error(`sluice: ${known.message} (${known.code}) ${known.remedy}`)
+  else console.error(error)
+  return known?.exitCode ?? 1
+}
+
+process.exitCode = await main(process.argv.slice(2))
+// Sockets of a broker that went away must not keep a worker alive that is done.
+process.exit()

@@ -1,0 +1,43 @@
+import { isUtf8 } from 'node:buffer'
+import type { FeatureDecoder } from '../core/codec.ts'
+import { messageOf, type RecordFault } from '../core/errors.ts'
+import { type RecordBatch, valueBytes } from '../core/record-batch.ts'
+import { packObject } from '../core/rows.ts'
+import type { TensorColumn } from '../core/tensor.ts'
+import { checkLength, type DecoderOptions } from './decoder-options.ts'
+
+/** Decodes JSON objects: a field a feature, dotted features in nested objects, arrays for array features. */
+export class JsonDecoder implements FeatureDecoder {
+  readonly #options: DecoderOptions
+
+  constructor(options: DecoderOptions) {
+    this.#options = options
+  }
+
+  decode(batch: RecordBatch, index: number, row: number, inputs: readonly TensorColumn[]): RecordFault | undefined {
+    const value = valueBytes(batch, index)
+    const fault = checkLength(value?.length ?? -1, this.#options.maxRecordBytes)
+    if (fault !== undefined || value === null) return fault
+    const object = parseObject(value)
+    if (typeof object === 'string') return { code: 'invalid-json', message: object }
+    return packObject(object, this.#options.inputs, inputs, row, this.#options.allowNonFinite)
+  }
+
+  /** Nothing is ever needed. */
+  async load(): Promise<void> {}
+}
+
+/** The object, or what is wrong with the value. */
+function parseObject(value: Buffer): Record<string, unknown> | string {
+  // Buffer's own decoding would put U+FFFD where the bytes are no UTF-8, and the string feature would go on with it.
+  if (!isUtf8(value)) return 'the value is not UTF-8; expected one JSON object'
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(value.toString('utf8'))
+  } catch (error) {
+    return `the value is not JSON: ${messageOf(error)}; expected one JSON object`
+  }
+  if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return parsed as Record<string, unknown>
+  const found = Array.isArray(parsed) ? 'an array' : parsed === null ? 'null' : `a ${typeof parsed}`
+  return `the value is ${found}; expected one JSON object`
+}

@@ -1,0 +1,32 @@
+import type { Log } from '../core/log.ts'
+
+/** What a command gets from the process; nothing below `cli.ts` looks at the process itself. */
+export interface CommandContext {
+  /** Arguments after the command's name. */
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** A `.env` file, which need not exist. */
+  readonly dotenvFile: string
+  /** Aborted by SIGTERM and SIGINT. */
+  readonly signal: AbortSignal
+  /** Writes a line to standard output. */
+  readonly print: (line: string) => void
+  readonly release: string
+  /** Makes known how errors are to be reported from now on: in the log instead of on standard error. */
+  readonly useLog: (log: Log) => void
+}
+
+/** One word of the command line. */
+export interface Command {
+  /** As in `sluice worker [options]`. */
+  readonly usage: string
+  /** One line for the list of commands. */
+  readonly summary: string
+  /** The whole help text after the usage: a few sentences, then an example. */
+  readonly help: string
+  /**
+   * Resolves when the command is done.
+   * @throws SluiceError, whose `exitCode` becomes the process's
+   */
+  run(context: CommandContext): Promise<void>
+}

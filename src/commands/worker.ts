@@ -1,0 +1,45 @@
+import { loadSettings, redact } from '../config/load.ts'
+import { parseOptions } from '../config/options.ts'
+import { systemClock } from '../core/clock.ts'
+import { Health } from '../ops/health.ts'
+import { serveHttp } from '../ops/http.ts'
+import { createLog } from '../ops/log.ts'
+import { Metrics } from '../ops/metrics.ts'
+import { Worker } from '../worker.ts'
+import type { Command } from './command.ts'
+
+export const worker: Command = {
+  usage: 'sluice worker [options]',
+  summary: 'one replica: joins the group and predicts until it is told to stop',
+  help: `Reads features from INPUT_TOPIC, predicts with MODEL_NAME and publishes to OUTPUT_TOPIC, exactly once.
+SIGTERM or SIGINT drains: what is in flight is committed, the group is left, and the exit code is 0.
+Replicas with the same GROUP_ID share the partitions. Every setting is an option: sluice config lists them.
+
+Example:
+  sluice worker --input-topic iris-features --output-topic iris-predictions --model-name iris-classifier`,
+
+  async run({ argv, env, dotenvFile, signal, release, useLog }) {
+    const { settings } = loadSettings({
+      options: parseOptions(argv).settings,
+      env,
+      dotenvFile,
+      required: ['inputTopic', 'outputTopic', 'deadLetterTopic', 'modelName'],
+    })
+    const log = createLog({ level: settings.logLevel, format: settings.logFormat, name: 'sluice' })
+    useLog(log)
+    log.info({ release, settings: redact(settings) }, 'starting')
+    const metrics = new Metrics({ release, process: true })
+    const clock = systemClock
+    const health = new Health({ clock, log, onReady: ready => metrics.ready(ready) })
+    const replica = new Worker(settings, { log, clock, health, metrics })
+    const { httpHost: host, httpPort: port } = settings
+    const status = () => replica.status()
+    const http = await serveHttp({ host, port, release, log, health, metrics, status })
+    log.info({ url: http.url, port: http.port }, 'serving health, metrics and the status page')
+    try {
+      await replica.run(signal)
+    } finally {
+      await http.close()
+    }
+  },
+}

@@ -1,0 +1,250 @@
+import { boolean, brokers, integer, type Kind, milliseconds, name, oneOf, path, text, topic, url } from './kinds.ts'
+
+/**
+ * The one table of settings. The type {@link Settings}, the loader, the options of the command line, `sluice config`
+ * and `docs/settings.md` all come from it.
+ */
+
+/** In the order of the docs. */
+export const GROUPS = ['Kafka', 'Topics', 'Model', 'Format', 'Batching', 'Delivery', 'Limits', 'HTTP', 'Log'] as const
+type Group = (typeof GROUPS)[number]
+
+/** One row. `D` is the type of its default: the value's, or undefined where a setting may be left out. */
+interface Setting<T, D extends T | undefined = T | undefined> {
+  readonly group: Group
+  readonly kind: Kind<T>
+  readonly default: D
+  /** One line, for people. */
+  readonly doc: string
+  readonly unit?: string
+  /** A value that is never shown. */
+  readonly secret?: true
+  /** A default that follows from another setting: its value with a suffix, unset when that is unset. */
+  readonly derived?: { readonly of: string; readonly suffix: string }
+}
+
+type Extras<T> = Pick<Setting<T>, 'unit' | 'secret' | 'derived'>
+
+const set = <T>(
+  group: Group,
+  kind: Kind<T>,
+  value: NoInfer<T>,
+  doc: string,
+  extras: Extras<T> = {},
+): Setting<T, T> => ({
+  group,
+  kind,
+  default: value,
+  doc,
+  ...extras,
+})
+
+const unset = <T>(group: Group, kind: Kind<T>, doc: string, extras: Extras<T> = {}): Setting<T, undefined> => ({
+  group,
+  kind,
+  default: undefined,
+  doc,
+  ...extras,
+})
+
+const ms = { unit: 'ms' }
+const bytes = { unit: 'bytes' }
+const secret = { secret: true } as const
+const MAX_BYTES = 1 << 30
+const FORMATS = oneOf('avro', 'avro-raw', 'json')
+
+const SETTINGS = {
+  kafkaBrokers: set('Kafka', brokers, ['127.0.0.1:9092'], 'Brokers to ask first; they name the rest of the cluster.'),
+  kafkaClientId: set('Kafka', text, 'sluice', 'Name of this client in the logs and quotas of the brokers.'),
+  kafkaSsl: set('Kafka', boolean, false, 'Talk TLS to the brokers.'),
+  kafkaSslCa: unset('Kafka', path, 'PEM file of the authorities to trust instead of the usual ones.'),
+  kafkaSslCert: unset('Kafka', path, 'PEM file of the certificate that this client shows.'),
+  kafkaSslKey: unset('Kafka', path, 'PEM file of the private key of KAFKA_SSL_CERT.'),
+  kafkaSslVerify: set(
+    'Kafka',
+    boolean,
+    true,
+    'Refuse brokers whose certificate is not trusted. Turn off only to test.',
+  ),
+  kafkaSaslMechanism: set(
+    'Kafka',
+    oneOf('none', 'plain', 'scram-sha-256', 'scram-sha-512'),
+    'none',
+    'How this client proves who it is.',
+  ),
+  kafkaSaslUsername: unset('Kafka', text, 'User name for SASL.'),
+  kafkaSaslPassword: unset('Kafka', text, 'Password for SASL.', secret),
+  requestTimeoutMs: set('Kafka', milliseconds(100), 10_000, 'How long a request to a broker may take.', ms),
+
+  groupId: set('Topics', text, 'sluice', 'Consumer group; replicas with the same one share the partitions.'),
+  inputTopic: unset('Topics', topic, 'Topic of feature records.'),
+  outputTopic: unset('Topics', topic, 'Topic of predictions.'),
+  deadLetterTopic: unset('Topics', topic, 'Topic of the records that cannot be predicted.', {
+    derived: { of: 'inputTopic', suffix: '.dlq' },
+  }),
+  startFrom: set(
+    'Topics',
+    oneOf('earliest', 'latest'),
+    'earliest',
+    'Where to begin on a partition on which the group has never worked.',
+  ),
+  onOffsetLoss: set(
+    'Topics',
+    oneOf('stop', 'continue'),
+    'stop',
+    'On a committed offset that is gone or out of range: stop the partition until a person decides, or read on.',
+  ),
+
+  modelStore: set('Model', path, 'models', 'Folder of model bundles, `<name>/<version>/` each.'),
+  modelName: unset('Model', name, 'Model to serve.'),
+  modelVersion: unset('Model', name, 'Version to serve. Unset: the one that the rollout names, otherwise the highest.'),
+  sessions: set(
+    'Model',
+    text,
+    'cpu*1',
+    'Sessions by execution provider, device and count: `cpu*2`, `cuda:0*2,cuda:1*2`, `tensorrt:0,cpu`.',
+  ),
+  intraOpThreads: set(
+    'Model',
+    integer(0, 1024),
+    0,
+    'Threads of one session on a CPU; 0 divides the cores by sessions.',
+    {
+      unit: 'threads',
+    },
+  ),
+
+  inputFormat: set(
+    'Format',
+    FORMATS,
+    'avro',
+    'How records are encoded: `avro` has the Confluent framing, `avro-raw` none and one schema for all.',
+  ),
+  inputSchema: unset('Format', path, 'Avro schema file that all records were written with, for `avro-raw`.'),
+  outputFormat: set('Format', FORMATS, 'avro', 'How predictions are encoded.'),
+  schemaRegistryUrl: unset('Format', url, 'Confluent-compatible schema registry. Unset: SCHEMA_DIR stands in for it.'),
+  schemaRegistryUsername: unset('Format', text, 'User name for the registry.'),
+  schemaRegistryPassword: unset('Format', text, 'Password for the registry.', secret),
+  schemaDir: set('Format', path, 'schemas', 'Folder whose `ids.json` maps schema ids to files, without a registry.'),
+  allowNonFinite: set(
+    'Format',
+    boolean,
+    false,
+    'Take NaN and infinity as features instead of dead-lettering the record.',
+  ),
+
+  maxBatchSize: set('Batching', integer(1, 65_536), 1024, 'Most rows in one run of the model.', { unit: 'rows' }),
+  maxQueueDelayMs: set(
+    'Batching',
+    milliseconds(0),
+    0,
+    'How long a free session may wait for a fuller batch; 0 takes what is there.',
+    ms,
+  ),
+
+  processingGuarantee: set(
+    'Delivery',
+    oneOf('exactly-once', 'at-least-once'),
+    'exactly-once',
+    'Predictions and offsets in one transaction, or offsets after predictions: faster, with repeats after a failure.',
+  ),
+  commitIntervalMs: set(
+    'Delivery',
+    milliseconds(0),
+    0,
+    'Shortest time from one transaction of a partition to the next.',
+    ms,
+  ),
+  sessionTimeoutMs: set(
+    'Delivery',
+    milliseconds(1000),
+    10_000,
+    'How long the group waits for a sign of life before others take the partitions.',
+    ms,
+  ),
+  rebalanceTimeoutMs: set(
+    'Delivery',
+    milliseconds(1000),
+    30_000,
+    'How long the group waits for its members to rejoin in a rebalance.',
+    ms,
+  ),
+  transactionTimeoutMs: set(
+    'Delivery',
+    milliseconds(1000),
+    30_000,
+    'After this the broker aborts a transaction that its owner left open.',
+    ms,
+  ),
+  drainTimeoutMs: set(
+    'Delivery',
+    milliseconds(0),
+    20_000,
+    'How long a stopping worker may take to finish what is in flight; the rest is left to its successor.',
+    ms,
+  ),
+
+  maxInFlightRecords: set(
+    'Limits',
+    integer(1, 10_000_000),
+    16_384,
+    'Records of one partition that are read but not committed; then its reading pauses.',
+    { unit: 'records' },
+  ),
+  maxRecordBytes: set(
+    'Limits',
+    integer(1, MAX_BYTES),
+    1_048_576,
+    'Largest value of a record; larger are dead letters.',
+    bytes,
+  ),
+  maxOutputBytes: set(
+    'Limits',
+    integer(1024, MAX_BYTES),
+    900_000,
+    "Largest prediction, and largest batch, that is produced; keep it below the output topics' max.message.bytes.",
+    bytes,
+  ),
+  fetchMaxWaitMs: set('Limits', milliseconds(0), 100, 'How long a broker may hold a fetch that finds nothing new.', ms),
+  fetchMaxBytes: set('Limits', integer(1024, MAX_BYTES), 1_048_576, 'Most bytes of one partition in one fetch.', bytes),
+
+  httpHost: set('HTTP', text, '127.0.0.1', 'Address to listen on; `0.0.0.0` for all.'),
+  httpPort: set('HTTP', integer(0, 65_535), 8080, 'Port to listen on; 0 picks a free one and logs it.'),
+
+  logLevel: set(
+    'Log',
+    oneOf('debug', 'info', 'warn', 'error', 'silent'),
+    'info',
+    'Least important level that is logged.',
+  ),
+  logFormat: set('Log', oneOf('auto', 'json', 'pretty'), 'auto', '`auto` is pretty on a terminal, otherwise JSON.'),
+}
+
+type Table = typeof SETTINGS
+type ValueOf<S> = S extends { kind: Kind<infer T>; default: infer D }
+  ? D extends undefined
+    ? T | undefined
+    : T
+  : never
+
+export type SettingKey = keyof Table
+
+/** Values of all settings, after every check. Undefined is what has no default and was not set. */
+export type Settings = { readonly [K in SettingKey]: ValueOf<Table[K]> }
+
+export const SETTING_KEYS = Object.keys(SETTINGS) as readonly SettingKey[]
+
+/** A row, seen without knowing its type; `kind.show` then takes a value of this very setting only. */
+export function settingOf(key: SettingKey): Setting<unknown> {
+  return SETTINGS[key] as unknown as Setting<unknown>
+}
+
+/** `maxBatchSize` → `MAX_BATCH_SIZE`. */
+export function envName(key: SettingKey): string {
+  return key.replace(/[A-Z]/g, letter => `_${letter}`).toUpperCase()
+}
+
+/** `maxBatchSize` → `max-batch-size`, without the dashes in front. */
+export function optionName(key: SettingKey): string {
+  return key.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)
+}

@@ -1,0 +1,325 @@
+/**
+ * The one table of errors. Every fault that a person or a dead letter can meet has a row here: `docs/errors.md` is
+ * generated from it, and a test compares the two.
+ *
+ * What the worker does about an error (`response`) is part of the contract:
+ * - `dead-letter`: the record goes to the dead-letter topic, in the transaction of its neighbours; nothing else stops.
+ * - `retry`: the whole system is at fault, not a record. The worker waits with backoff, is not ready, and says why.
+ * - `halt`: one partition stops until a person decides, because going on would skip data.
+ * - `exit`: trying again cannot help; the process ends with `exitCode`.
+ */
+
+/** Where on a record's journey an error arose; the `error-stage` header of a dead letter. */
+export type Stage = 'config' | 'start' | 'fetch' | 'decode' | 'inference' | 'encode' | 'commit'
+
+export type Response = 'dead-letter' | 'retry' | 'halt' | 'exit'
+
+interface ErrorRow {
+  readonly stage: Stage
+  readonly response: Response
+  /** What it means, in one sentence. */
+  readonly meaning: string
+  /** What a person does about it. */
+  readonly remedy: string
+}
+
+const row = (stage: Stage, response: Response, meaning: string, remedy: string): ErrorRow => ({
+  stage,
+  response,
+  meaning,
+  remedy,
+})
+
+export const ERRORS = {
+  // Records: always a dead letter, never a stop.
+  'null-value': row(
+    'decode',
+    'dead-letter',
+    'The record has no value (a tombstone), so there is nothing to predict from.',
+    'Do not send tombstones to the input topic, or clean them out upstream.',
+  ),
+  'record-too-large': row(
+    'decode',
+    'dead-letter',
+    'The value is larger than MAX_RECORD_BYTES.',
+    'Raise MAX_RECORD_BYTES if such records are meant to be predicted.',
+  ),
+  'wrong-magic-byte': row(
+    'decode',
+    'dead-letter',
+    'The value does not begin with the byte 0x00 of the Confluent framing.',
+    'Send framed Avro, or set INPUT_FORMAT to what is sent (avro-raw, json).',
+  ),
+  'unknown-schema-id': row(
+    'decode',
+    'dead-letter',
+    'The schema id of the framing is known neither to the registry nor to SCHEMA_DIR.',
+    'Register the schema that the producer used, then replay the dead letters.',
+  ),
+  'unusable-schema': row(
+    'decode',
+    'dead-letter',
+    'The writer schema could be read but cannot be decoded: it is no Avro record, or not valid Avro.',
+    'Correct the schema under this id.',
+  ),
+  'truncated-message': row(
+    'decode',
+    'dead-letter',
+    'The value ends before its schema does.',
+    'Look at the producer: it wrote with another schema than it named, or cut the value.',
+  ),
+  'trailing-bytes': row(
+    'decode',
+    'dead-letter',
+    'The value goes on after its schema ended.',
+    'Look at the producer: it wrote with another schema than it named.',
+  ),
+  'invalid-avro': row(
+    'decode',
+    'dead-letter',
+    'A length, a union index or a number in the value is not valid Avro for its schema.',
+    'Look at the producer: the value is damaged or was written with another schema.',
+  ),
+  'invalid-json': row(
+    'decode',
+    'dead-letter',
+    'The value is not one JSON object.',
+    'Send one JSON object of features in each record.',
+  ),
+  'feature-missing': row(
+    'decode',
+    'dead-letter',
+    'The record has no field for a feature of the model, and the feature has no default.',
+    'Add the field to the producer, or give the feature a default in model.json.',
+  ),
+  'feature-null': row(
+    'decode',
+    'dead-letter',
+    'A feature is null and has no default.',
+    'Fill the value upstream, or give the feature a default in model.json.',
+  ),
+  'feature-type': row(
+    'decode',
+    'dead-letter',
+    'A feature has a type that the tensor cannot take without changing its meaning.',
+    'Send the type that the message names.',
+  ),
+  'feature-range': row(
+    'decode',
+    'dead-letter',
+    'A number does not fit the integer type of its tensor.',
+    'Send a number within the range that the message names.',
+  ),
+  'feature-not-finite': row(
+    'decode',
+    'dead-letter',
+    'A feature is NaN or infinite, and ALLOW_NON_FINITE is off.',
+    'Fill the value upstream, or set ALLOW_NON_FINITE=true if the model was trained on such values.',
+  ),
+  'array-length': row(
+    'decode',
+    'dead-letter',
+    'An array feature has more or fewer elements than the model takes.',
+    'Send as many elements as the message names.',
+  ),
+  'inference-failed': row(
+    'inference',
+    'dead-letter',
+    'The model fails on this row, alone, twice.',
+    'Run the row with `sluice predict` to see the failure; correct the data or the model.',
+  ),
+  'prediction-too-large': row(
+    'encode',
+    'dead-letter',
+    'The prediction is larger than MAX_OUTPUT_BYTES, so the output topic would refuse it.',
+    "Raise MAX_OUTPUT_BYTES together with the output topic's max.message.bytes.",
+  ),
+
+  // Set-up: trying again cannot help.
+  'invalid-config': row(
+    'config',
+    'exit',
+    'A setting is unknown or has a value that is not allowed.',
+    'Correct the setting that the message names; `sluice config` lists them all.',
+  ),
+  'model-missing': row(
+    'start',
+    'exit',
+    'The model or the version is not in the store.',
+    'Check MODEL_STORE, MODEL_NAME and MODEL_VERSION; the message lists what the store has.',
+  ),
+  'model-corrupt': row(
+    'start',
+    'exit',
+    'A file of the bundle is missing, cannot be read, or does not match its hash.',
+    'Copy the bundle again; the message names the file.',
+  ),
+  'model-signature': row(
+    'start',
+    'exit',
+    'The tensors that model.json names are not those of model.onnx.',
+    'Correct model.json or export the model again; the message shows both sides.',
+  ),
+  'golden-mismatch': row(
+    'start',
+    'exit',
+    'The model does not repeat its golden samples on this execution provider.',
+    'Do not serve it: compare the versions of trainer and runtime, or correct the samples.',
+  ),
+  'session-failed': row(
+    'start',
+    'exit',
+    'ONNX Runtime could not open the model.',
+    'The message carries the reason of the runtime: an unknown operator, a damaged file, too little memory.',
+  ),
+  'provider-unavailable': row(
+    'start',
+    'exit',
+    'SESSIONS names an execution provider that this runtime does not have.',
+    'Use a provider that the message lists, or install its libraries (docs/inference.md).',
+  ),
+  'broker-too-old': row(
+    'start',
+    'exit',
+    'The broker is older than Kafka 4.0, whose coordinators apply transactional offsets late.',
+    'Upgrade the cluster, or set PROCESSING_GUARANTEE=at-least-once.',
+  ),
+  'authentication-failed': row(
+    'start',
+    'exit',
+    'The broker refused the credentials or the TLS handshake.',
+    'Check KAFKA_SASL_* and KAFKA_SSL_*.',
+  ),
+  'transaction-timeout-refused': row(
+    'start',
+    'exit',
+    "TRANSACTION_TIMEOUT_MS is above the broker's transaction.max.timeout.ms.",
+    'Lower TRANSACTION_TIMEOUT_MS or raise the limit of the broker.',
+  ),
+  'registry-refused': row(
+    'start',
+    'exit',
+    'The schema registry answered, and said no.',
+    'The message carries its answer: most often an incompatible schema or missing rights on the subject.',
+  ),
+  'schema-dir-invalid': row(
+    'start',
+    'exit',
+    'SCHEMA_DIR is missing, or its ids.json is not a map of ids to files.',
+    'Correct the folder that the message names, or set SCHEMA_REGISTRY_URL.',
+  ),
+
+  // The world around us: wait, stay alive, say why.
+  'broker-unreachable': row(
+    'fetch',
+    'retry',
+    'No broker answers.',
+    'Check KAFKA_BROKERS and the network. The worker goes on by itself once a broker answers.',
+  ),
+  'topic-missing': row(
+    'fetch',
+    'retry',
+    'A topic does not exist.',
+    'Create it: `sluice topics create` makes all that the settings name.',
+  ),
+  'not-authorised': row(
+    'commit',
+    'retry',
+    'The principal of this worker lacks a right on a topic, a group or a transactional id.',
+    'Grant the right that the message names; the worker goes on by itself.',
+  ),
+  'registry-unreachable': row(
+    'decode',
+    'retry',
+    'The schema registry does not answer.',
+    'Check SCHEMA_REGISTRY_URL. Records wait, none is lost or dead-lettered.',
+  ),
+  'session-crashed': row(
+    'inference',
+    'retry',
+    'A session thread died; its rows run again on another.',
+    'Nothing at first. If it repeats, look for a model or library that kills the process.',
+  ),
+  'output-refused': row(
+    'commit',
+    'retry',
+    'The broker refuses to append to an output topic, for a reason that a person can mend.',
+    'The message carries the reason (too large, disk full, too few replicas); the worker goes on by itself.',
+  ),
+  'corrupt-batch': row(
+    'fetch',
+    'retry',
+    'A record batch does not match its checksum or its layout. It is read again; nothing behind it is skipped.',
+    'If it lasts, check disks, network and the broker; the message names the offsets.',
+  ),
+  'transaction-unknown': row(
+    'commit',
+    'retry',
+    'The outcome of a transaction is unknown after a time-out or a lost connection.',
+    'Nothing: the task starts over from the committed offset, which tells the outcome.',
+  ),
+
+  // One partition stops, because going on would skip data quietly.
+  'offset-out-of-range': row(
+    'fetch',
+    'halt',
+    'The committed offset is outside the log: retention removed unread records, or the topic was recreated.',
+    'Decide: the message says which offsets are lost; ON_OFFSET_LOSS=continue accepts that and reads on.',
+  ),
+  'offset-missing': row(
+    'fetch',
+    'halt',
+    'The group has worked on this partition before, but its committed offset is gone.',
+    'Decide: restore the offset, or set ON_OFFSET_LOSS=continue to start again from START_FROM.',
+  ),
+  internal: row(
+    'start',
+    'exit',
+    'A defect of Sluice itself.',
+    'Please report it with the message and the log; no record is lost: the open transaction is aborted.',
+  ),
+} as const satisfies Record<string, ErrorRow>
+
+export type ErrorCode = keyof typeof ERRORS
+
+/**
+ * An error for people. `message` says what happened, to what, and what was expected; the remedy comes from the table.
+ * Secrets never enter a message.
+ */
+export class SluiceError extends Error {
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.name = 'SluiceError'
+    this.code = code
+  }
+
+  get stage(): Stage {
+    return ERRORS[this.code].stage
+  }
+
+  get response(): Response {
+    return ERRORS[this.code].response
+  }
+
+  get remedy(): string {
+    return ERRORS[this.code].remedy
+  }
+
+  /** 2 for wrong usage or configuration, otherwise 1. */
+  get exitCode(): 1 | 2 {
+    return this.code === 'invalid-config' ? 2 : 1
+  }
+}
+
+/** What is wrong with one record. A plain value, because bad records may come by the thousand and a stack costs. */
+export interface RecordFault {
+  readonly code: ErrorCode
+  readonly message: string
+}
+
+/** The message of anything thrown, without its stack. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,67 @@
+/**
+ * Records of one partition as they lie in the log, in offset order: the unit that travels through Sluice. No object per
+ * record: the bytes stay where the network put them, and `columns` says where the parts of each record are.
+ * Nobody writes to a batch after it was made.
+ */
+export interface RecordBatch {
+  readonly topic: string
+  readonly partition: number
+  readonly count: number
+  /** The records section, decompressed. */
+  readonly bytes: Buffer
+  /** `COLUMNS` integers a record, see {@link Column}. */
+  readonly columns: Int32Array
+  /** Offset of the log batch; a record's offset is `baseOffset + columns[i * COLUMNS + Column.offsetDelta]`. */
+  readonly baseOffset: number
+  /** Milliseconds since the epoch, one a record. */
+  readonly timestamps: Float64Array
+}
+
+/** Integers a record in {@link RecordBatch.columns}. */
+export const COLUMNS = 8
+
+/** Which integer of a record's eight says what. Positions are byte positions in {@link RecordBatch.bytes}. */
+export const Column = {
+  offsetDelta: 0,
+  keyStart: 1,
+  /** -1 for a null key. */
+  keyLength: 2,
+  valueStart: 3,
+  /** -1 for a null value. */
+  valueLength: 4,
+  headerCount: 5,
+  /** Position of the first header, after the count. */
+  headersStart: 6,
+  /** Position after the last header. */
+  headersEnd: 7,
+} as const
+
+export function offsetOf(batch: RecordBatch, index: number): number {
+  return batch.baseOffset + batch.columns[index * COLUMNS + Column.offsetDelta]!
+}
+
+/** The key's bytes, a view, or null. */
+export function keyBytes(batch: RecordBatch, index: number): Buffer | null {
+  return slice(batch, index * COLUMNS + Column.keyStart)
+}
+
+/** The value's bytes, a view, or null. */
+export function valueBytes(batch: RecordBatch, index: number): Buffer | null {
+  return slice(batch, index * COLUMNS + Column.valueStart)
+}
+
+function slice(batch: RecordBatch, at: number): Buffer | null {
+  const length = batch.columns[at + 1]!
+  const start = batch.columns[at]!
+  return length < 0 ? null : batch.bytes.subarray(start, start + length)
+}
+
+/** What one fetch brought for one partition. */
+export interface FetchedRecords {
+  /** In offset order, without control batches and aborted transactions; may be empty though the position moved. */
+  readonly batches: readonly RecordBatch[]
+  /** Where to read next: past all that was fetched, control records included. A gap in offsets is no loss. */
+  readonly nextOffset: number
+  /** The end of the log that a read_committed reader could reach, for the lag. */
+  readonly endOffset: number
+}

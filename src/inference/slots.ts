@@ -1,0 +1,97 @@
+import { SluiceError } from '../core/errors.ts'
+import type { ModelSpec } from '../core/model.ts'
+import { byteLength, type RowSpec, type TensorColumn, type TensorSlot, viewOf } from '../core/tensor.ts'
+
+/** Shared memory of one slot, a buffer for each column; undefined for strings, which travel in messages. */
+export interface SharedSlot {
+  readonly inputs: readonly (SharedArrayBuffer | undefined)[]
+  readonly outputs: readonly (SharedArrayBuffer | undefined)[]
+}
+
+/** The tensors of a model, in the order of their columns in a slot. */
+export type SlotLayout = Pick<ModelSpec, 'inputs' | 'outputs'>
+
+const DEFAULT_SLOT_BYTES = 64 * 1024 * 1024
+
+/** Rows that a slot holds: `maxRows`, or as many as fit into `maxBytes` of shared memory; at least 1. */
+export function slotCapacity(layout: SlotLayout, maxRows: number, maxBytes: number = DEFAULT_SLOT_BYTES): number {
+  const rowBytes = [...layout.inputs, ...layout.outputs].reduce(
+    (bytes, spec) => bytes + byteLength(spec.type, spec.width),
+    0,
+  )
+  const fitting = rowBytes === 0 ? maxRows : Math.floor(maxBytes / rowBytes)
+  return Math.max(1, Math.min(maxRows, fitting))
+}
+
+/** A view of a slot's memory, made once for each thread. String columns of two views are not connected. */
+export function viewSlot(id: number, layout: SlotLayout, capacity: number, shared: SharedSlot): TensorSlot {
+  const columns = (specs: readonly RowSpec[], buffers: SharedSlot['inputs']): TensorColumn[] =>
+    specs.map((spec, index) => ({
+      spec,
+      data: viewOf(spec.type, buffers[index] ?? new ArrayBuffer(0), capacity * spec.width),
+    }))
+  return {
+    id,
+    capacity,
+    inputs: columns(layout.inputs, shared.inputs),
+    outputs: columns(layout.outputs, shared.outputs),
+  }
+}
+
+/** The strings of rows [first, first + rows), an array for each string column: what a message must carry. */
+export function takeStrings(columns: readonly TensorColumn[], first: number, rows: number): string[][] {
+  const taken: string[][] = []
+  for (const { spec, data } of columns) {
+    if (Array.isArray(data)) taken.push(data.slice(first * spec.width, (first + rows) * spec.width))
+  }
+  return taken
+}
+
+/** Puts what `takeStrings` took into the same rows of another view of the slot. */
+export function putStrings(columns: readonly TensorColumn[], first: number, taken: readonly string[][]): void {
+  let next = 0
+  for (const { spec, data } of columns) {
+    if (!Array.isArray(data)) continue
+    const strings = taken[next++]!
+    for (let i = 0; i < strings.length; i++) data[first * spec.width + i] = strings[i]!
+  }
+}
+
+/** The slots of a pool: allocated once, then lent and taken back. */
+export class TensorSlots {
+  readonly capacity: number
+  /** The memory of each slot, in the order of their ids, for the threads. */
+  readonly shared: readonly SharedSlot[]
+  readonly #free: TensorSlot[]
+  readonly #lent = new Set<TensorSlot>()
+
+  constructor(layout: SlotLayout, count: number, capacity: number) {
+    const allocate = (specs: readonly RowSpec[]) =>
+      specs.map(spec =>
+        spec.type === 'string' ? undefined : new SharedArrayBuffer(byteLength(spec.type, capacity * spec.width)),
+      )
+    this.capacity = capacity
+    this.shared = Array.from({ length: count }, () => ({
+      inputs: allocate(layout.inputs),
+      outputs: allocate(layout.outputs),
+    }))
+    this.#free = this.shared.map((memory, id) => viewSlot(id, layout, capacity, memory))
+  }
+
+  /** A slot for the caller, the one last released first because the caches still know it; undefined if all are lent. */
+  acquire(): TensorSlot | undefined {
+    const slot = this.#free.pop()
+    if (slot !== undefined) this.#lent.add(slot)
+    return slot
+  }
+
+  /** @throws SluiceError `internal` when the slot is not lent: two owners would overwrite each other's rows. */
+  release(slot: TensorSlot): void {
+    if (!this.#lent.delete(slot)) throw new SluiceError('internal', `slot ${slot.id} was released, but is not lent`)
+    this.#free.push(slot)
+  }
+
+  isLent(slot: TensorSlot): boolean {
+    return this.#lent.has(slot)
+  }
+}

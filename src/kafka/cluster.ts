@@ -1,0 +1,110 @@
+import { createRequire } from 'node:module'
+import Cluster from 'kafkajs/src/cluster/index.js'
+import loggers from 'kafkajs/src/loggers/index.js'
+import createSocketFactory from 'kafkajs/src/network/socketFactory.js'
+import { SluiceError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+
+/** How to reach the brokers. Secrets in here never reach a log. */
+export interface ConnectionOptions {
+  readonly brokers: readonly string[]
+  readonly clientId: string
+  readonly requestTimeoutMs: number
+  /** Options of node:tls, or undefined for plain text. */
+  readonly tls?: Readonly<Record<string, unknown>> | undefined
+  readonly sasl?: { readonly mechanism: string; readonly username: string; readonly password: string } | undefined
+}
+
+/** The version whose internals `kafkajs-internals.d.ts` describes. */
+const KAFKAJS_VERSION = '2.2.4'
+
+/** Short: the loops above retry with their own backoff, and tell people about it. */
+const RETRY: KafkajsRetry = { initialRetryTime: 20, maxRetryTime: 500, retries: 3 }
+const CONNECT_TIMEOUT_MS = 5_000
+/** Leaders are looked up again when a broker says that it is none; this catches what nobody says. */
+const METADATA_MAX_AGE_MS = 60_000
+
+export interface ClusterTools {
+  /** A new set of connections; the caller disconnects it. Nothing is opened until `connect`. */
+  create(): KafkajsCluster
+  readonly logger: KafkajsLogger
+  readonly retry: KafkajsRetry
+}
+
+/**
+ * Prepares connections to the brokers. A broker serves one request of a connection at a time, so whatever may block
+ * (joining a group, a long fetch, a produce that waits for replicas) gets a cluster of its own.
+ * @throws SluiceError `internal` when another kafkajs is installed than the one whose internals are used
+ */
+export function clusterTools(options: ConnectionOptions, log: Log): ClusterTools {
+  checkVersion()
+  const logger = kafkajsLogger(log)
+  const create = () =>
+    new Cluster({
+      logger,
+      retry: RETRY,
+      socketFactory: createSocketFactory(),
+      brokers: options.brokers,
+      clientId: options.clientId,
+      ssl: options.tls,
+      sasl: options.sasl,
+      connectionTimeout: CONNECT_TIMEOUT_MS,
+      authenticationTimeout: CONNECT_TIMEOUT_MS,
+      requestTimeout: options.requestTimeoutMs,
+      enforceRequestTimeout: true,
+      metadataMaxAge: METADATA_MAX_AGE_MS,
+      allowAutoTopicCreation: false,
+      isolationLevel: 1,
+    })
+  return { create, logger, retry: RETRY }
+}
+
+function checkVersion(): void {
+  const { version } = createRequire(import.meta.url)('kafkajs/package.json') as { version: string }
+  if (version === KAFKAJS_VERSION) return
+  throw new SluiceError(
+    'internal',
+    `kafkajs ${version} is installed, but Sluice is built on the internals of ${KAFKAJS_VERSION}. Run npm ci.`,
+  )
+}
+
+/**
+ * kafkajs's own log goes to debug: what a person must know of it is said once, as a condition, in Sluice's words. Only
+ * its message travels, because its fields may hold whole requests.
+ */
+function kafkajsLogger(log: Log): KafkajsLogger {
+  const forward = (entry: { log: { message: string } }) => log.debug({}, `kafkajs: ${entry.log.message}`)
+  const WARN = 2
+  return loggers.createLogger({ level: WARN, logCreator: () => forward })
+}
+
+/** API key and version that arrived with Kafka 4.0 (EndTxn 5, KIP-890). */
+const END_TXN = 26
+const END_TXN_OF_KAFKA_4 = 5
+
+/**
+ * Refuses exactly-once on brokers before Kafka 4.0: their coordinators may show a committed offset before they applied
+ * the transaction that moved it.
+ * @throws SluiceError `broker-too-old`
+ */
+export function requireKafka4(cluster: KafkajsCluster): void {
+  const versions = cluster.brokerPool.seedBroker?.versions ?? {}
+  const newest = versions[END_TXN]?.maxVersion ?? 0
+  if (newest >= END_TXN_OF_KAFKA_4) return
+  throw new SluiceError(
+    'broker-too-old',
+    `The broker speaks EndTxn up to version ${newest}, so it is older than Kafka 4.0, which exactly-once needs here.`,
+  )
+}
+
+/**
+ * Drops the connection to a broker that did not answer, because it may be half open. The next metadata refresh makes a
+ * new one. The old one is ended in the background: it first waits for its requests to time out.
+ */
+export function forgetBroker(cluster: KafkajsCluster, nodeId: number | string | null): void {
+  const broker = nodeId === null ? undefined : cluster.brokerPool.brokers[nodeId]
+  if (broker === undefined) return
+  const { host, port } = broker.connectionPool
+  cluster.removeBroker({ host, port })
+  broker.disconnect().catch(() => {})
+}

@@ -1,0 +1,66 @@
+import { Backoff } from '../core/backoff.ts'
+import type { Clock } from '../core/clock.ts'
+import { forgetBroker } from './cluster.ts'
+import { isConnectionTrouble, isRefused, isStaleCoordinator, protocolType } from './protocol-errors.ts'
+
+export type CoordinatorKind = 'group' | 'transaction'
+
+const TYPE: Record<CoordinatorKind, 0 | 1> = { group: 0, transaction: 1 }
+
+/**
+ * The coordinator of a group or of a transactional id, looked up once and again when it says that it is none. (kafkajs
+ * asks before every request, which doubles the round trips of a transaction.)
+ */
+export class Coordinator {
+  readonly #cluster: KafkajsCluster
+  readonly #kind: CoordinatorKind
+  readonly #id: string
+  readonly #clock: Clock
+  #broker: KafkajsBroker | undefined
+
+  constructor(cluster: KafkajsCluster, kind: CoordinatorKind, id: string, clock: Clock) {
+    this.#cluster = cluster
+    this.#kind = kind
+    this.#id = id
+    this.#clock = clock
+  }
+
+  /** Looks it up anew before the next request. */
+  forget(): void {
+    this.#broker = undefined
+  }
+
+  /**
+   * Sends a request. A clear refusal (still loading, moved, the last transaction not quite finished) is sent again until
+   * `budgetMs` have passed: it was not carried out. Anything else is thrown as it came; a request that got no answer is
+   * never sent again from here, because it may yet be carried out.
+   */
+  async send<T>(budgetMs: number, request: (broker: KafkajsBroker) => Promise<T>): Promise<T> {
+    const backoff = new Backoff(2, 200)
+    const deadline = this.#clock.now() + budgetMs
+    for (;;) {
+      try {
+        return await request(await this.#find())
+      } catch (error) {
+        const type = protocolType(error)
+        if (isConnectionTrouble(error)) this.#drop()
+        if (isStaleCoordinator(type)) this.forget()
+        if (!isRefused(type) || this.#clock.now() >= deadline) throw error
+        await this.#clock.sleep(backoff.next())
+      }
+    }
+  }
+
+  async #find(): Promise<KafkajsBroker> {
+    if (this.#broker === undefined) {
+      await this.#cluster.connect()
+      this.#broker = await this.#cluster.findGroupCoordinator({ groupId: this.#id, coordinatorType: TYPE[this.#kind] })
+    }
+    return this.#broker
+  }
+
+  #drop(): void {
+    if (this.#broker !== undefined) forgetBroker(this.#cluster, this.#broker.nodeId)
+    this.forget()
+  }
+}

@@ -1,0 +1,212 @@
+import { Backoff } from '../core/backoff.ts'
+import type { Clock } from '../core/clock.ts'
+import { SluiceError } from '../core/errors.ts'
+import { Signal } from '../core/signal.ts'
+import type { FetchTarget } from '../core/transaction.ts'
+import { forgetBroker } from './cluster.ts'
+import { fetchRecords, type PartitionRecords } from './fetch-protocol.ts'
+import { leaderIdOf } from './offsets.ts'
+import { isConnectionTrouble, translate, typeOfCode } from './protocol-errors.ts'
+import { readRecordBatches } from './record-batch-reader.ts'
+
+export interface FetcherOptions {
+  readonly cluster: KafkajsCluster
+  readonly topic: string
+  readonly clock: Clock
+  /** How long the broker may hold a fetch back while there is nothing new. */
+  readonly maxWaitMs: number
+  /** Bytes for each partition in one fetch; a larger record comes alone. */
+  readonly maxPartitionBytes: number
+  /** What keeps this replica from reading; undefined when nothing does any more. */
+  readonly onCondition: (error: SluiceError | undefined) => void
+}
+
+/** Bytes in one fetch over all partitions. */
+const MAX_FETCH_BYTES = 16 * 1024 * 1024
+
+/** What the broker says when the leader moved: look it up and ask again. */
+const STALE_LEADER = new Set([
+  'NOT_LEADER_FOR_PARTITION',
+  'LEADER_NOT_AVAILABLE',
+  'UNKNOWN_TOPIC_OR_PARTITION',
+  'FENCED_LEADER_EPOCH',
+  'UNKNOWN_LEADER_EPOCH',
+  'REPLICA_NOT_AVAILABLE',
+  'KAFKA_STORAGE_ERROR',
+])
+
+/**
+ * Fetches for all tasks of a replica: one loop for each broker that leads a partition, one request at a time.
+ *
+ * A request asks, for each task that wants data, from exactly the task's position; an answer is handed over only if the
+ * task still stands there. So a task that was re-initialised, moved or closed while the request was under way never
+ * sees records of before, and nothing needs to be paused or sought.
+ */
+export class Fetcher {
+  readonly #options: FetcherOptions
+  readonly #targets = new Map<number, FetchTarget>()
+  readonly #loops = new Map<number, { readonly wake: Signal; readonly done: Promise<void> }>()
+  readonly #stop = new AbortController()
+
+  constructor(options: FetcherOptions) {
+    this.#options = options
+  }
+
+  add(target: FetchTarget): void {
+    this.#targets.set(target.partition, target)
+    this.wake()
+  }
+
+  remove(target: FetchTarget): void {
+    if (this.#targets.get(target.partition) === target) this.#targets.delete(target.partition)
+  }
+
+  /** A task wants data that did not before. */
+  wake(): void {
+    if (this.#stop.signal.aborted) return
+    for (const target of this.#targets.values()) this.#ensureLoop(this.#leaderOf(target))
+    for (const loop of this.#loops.values()) loop.wake.notify()
+  }
+
+  /** Ends the loops; resolves when the requests under way have been answered. */
+  async close(): Promise<void> {
+    this.#stop.abort()
+    for (const loop of this.#loops.values()) loop.wake.notify()
+    await Promise.all([...this.#loops.values()].map(loop => loop.done))
+  }
+
+  #leaderOf(target: FetchTarget): number {
+    return leaderIdOf(this.#options.cluster, target.topic, target.partition)
+  }
+
+  #ensureLoop(nodeId: number): void {
+    if (this.#loops.has(nodeId)) return
+    const wake = new Signal()
+    this.#loops.set(nodeId, { wake, done: this.#fetchFrom(nodeId, wake) })
+  }
+
+  async #fetchFrom(nodeId: number, wake: Signal): Promise<void> {
+    const { clock, onCondition } = this.#options
+    const backoff = new Backoff(50, 2_000)
+    while (!this.#stop.signal.aborted) {
+      const wanted = this.#wantedFrom(nodeId)
+      if (wanted.length === 0) {
+        await wake.wait()
+        continue
+      }
+      try {
+        await this.#fetchOnce(nodeId, wanted)
+        onCondition(undefined)
+        backoff.reset()
+      } catch (error) {
+        if (this.#stop.signal.aborted) return
+        onCondition(translate(error, `fetching from ${this.#options.topic}`, 'broker-unreachable') as SluiceError)
+        await this.#recover(nodeId, error)
+        await clock.sleep(backoff.next(), this.#stop.signal)
+        if (nodeId === NO_LEADER || !this.#leads(nodeId)) return this.#handOver(nodeId)
+      }
+    }
+  }
+
+  #wantedFrom(nodeId: number): Wanted[] {
+    const wanted: Wanted[] = []
+    for (const target of this.#targets.values()) {
+      const { position } = target
+      if (position !== undefined && this.#leaderOf(target) === nodeId) wanted.push({ target, position })
+    }
+    return wanted
+  }
+
+  async #fetchOnce(nodeId: number, wanted: readonly Wanted[]): Promise<void> {
+    const { cluster, topic, maxWaitMs, maxPartitionBytes } = this.#options
+    if (nodeId === NO_LEADER) throw new SluiceError('broker-unreachable', `A partition of ${topic} has no leader now.`)
+    await cluster.refreshMetadataIfNecessary()
+    const broker = await cluster.findBroker({ nodeId })
+    const answers = await fetchRecords(broker, {
+      topic,
+      maxWaitMs,
+      maxBytes: MAX_FETCH_BYTES,
+      partitions: shuffled(wanted).map(({ target, position }) => ({
+        partition: target.partition,
+        position,
+        maxBytes: maxPartitionBytes,
+      })),
+    })
+    let stale: string | undefined
+    for (const answer of answers) stale = this.#deliver(answer, wanted) ?? stale
+    if (stale !== undefined) throw new SluiceError('topic-missing', `The broker answered ${stale} for ${topic}.`)
+  }
+
+  /** Hands one partition's answer to its task. Returns the broker's error if the leader must be looked up again. */
+  #deliver(answer: PartitionRecords, wanted: readonly Wanted[]): string | undefined {
+    const asked = wanted.find(({ target }) => target.partition === answer.partition)
+    if (asked === undefined) return undefined
+    const { target, position } = asked
+    const current = this.#targets.get(answer.partition) === target && target.position === position
+    const type = typeOfCode(answer.errorCode)
+    if (!current) return undefined
+    if (type !== undefined && STALE_LEADER.has(type)) return type
+    try {
+      if (type !== undefined) throw this.#refusal(type, answer, position)
+      const { batches, nextOffset } = readRecordBatches({
+        topic: target.topic,
+        partition: answer.partition,
+        bytes: answer.records,
+        fetchOffset: position,
+        aborted: answer.aborted,
+      })
+      if (nextOffset > position) target.accept({ batches, nextOffset, endOffset: answer.lastStableOffset })
+    } catch (error) {
+      target.fail(error as Error)
+    }
+    return undefined
+  }
+
+  #refusal(type: string, answer: PartitionRecords, position: number): Error {
+    const what = `${this.#options.topic}/${answer.partition}`
+    if (type === 'OFFSET_OUT_OF_RANGE') {
+      return new SluiceError('offset-out-of-range', `Offset ${position} of ${what} is outside the log.`)
+    }
+    const refusal = Object.assign(new Error(type), { type })
+    return translate(refusal, `fetching ${what} from offset ${position}`, 'broker-unreachable')
+  }
+
+  /** After a lost connection or a moved leader: drop the connection that may be half open, read the metadata again. */
+  async #recover(nodeId: number, error: unknown): Promise<void> {
+    const { cluster } = this.#options
+    if (isConnectionTrouble(error)) forgetBroker(cluster, nodeId)
+    try {
+      await cluster.refreshMetadata()
+      this.wake()
+    } catch {
+      // Nobody answers yet; the loop tries again after its backoff.
+    }
+  }
+
+  #leads(nodeId: number): boolean {
+    return [...this.#targets.values()].some(target => this.#leaderOf(target) === nodeId)
+  }
+
+  /** This broker leads nothing any more: the loops of the new leaders take over. */
+  #handOver(nodeId: number): void {
+    this.#loops.delete(nodeId)
+    this.wake()
+  }
+}
+
+interface Wanted {
+  readonly target: FetchTarget
+  readonly position: number
+}
+
+const NO_LEADER = -1
+
+/** The broker fills an answer in the order of the request: a turning order keeps partitions equal (KIP-74). */
+function shuffled<T>(items: readonly T[]): T[] {
+  const copy = [...items]
+  for (let i = copy.length - 1; i > 0; i--) {
+    const j = Math.floor(Math.random() * (i + 1))
+    ;[copy[i], copy[j]] = [copy[j]!, copy[i]!]
+  }
+  return copy
+}

@@ -1,0 +1,162 @@
+/**
+ * Types of the parts of kafkajs 2.2.4 that Sluice builds on: connections, authentication, metadata, coordinators, the
+ * group protocol and the plain requests. kafkajs ships no types for them; `cluster.ts` checks the version at start.
+ * Why these and not its Consumer and Producer: docs/adr/0001-protocol-on-kafkajs-connections.md.
+ */
+
+interface KafkajsProtocolRequest {
+  readonly apiKey: number
+  readonly apiVersion: number
+  readonly apiName: string
+  encode(): Promise<unknown>
+  expectResponse?(): boolean
+}
+
+interface KafkajsProtocolResponse<T> {
+  decode(raw: Buffer): Promise<T>
+  parse(decoded: T): Promise<T>
+}
+
+interface KafkajsTopicPartitions<P> {
+  topic: string
+  partitions: P[]
+}
+
+interface KafkajsBroker {
+  readonly nodeId: number | null
+  readonly versions: Record<number, { minVersion: number; maxVersion: number }>
+  readonly connectionPool: {
+    readonly host: string
+    readonly port: number
+    send<T>(exchange: {
+      request: KafkajsProtocolRequest
+      response: KafkajsProtocolResponse<T>
+      requestTimeout?: number
+      logResponseError?: boolean
+    }): Promise<T>
+  }
+  isConnected(): boolean
+  connect(): Promise<void>
+  disconnect(): Promise<void>
+  initProducerId(o: {
+    transactionalId?: string | undefined
+    transactionTimeout: number
+  }): Promise<{ producerId: string; producerEpoch: number }>
+  addPartitionsToTxn(o: KafkajsProducerState & { topics: KafkajsTopicPartitions<number>[] }): Promise<unknown>
+  addOffsetsToTxn(o: KafkajsProducerState & { groupId: string }): Promise<unknown>
+  txnOffsetCommit(
+    o: KafkajsProducerState & { groupId: string; topics: KafkajsTopicPartitions<KafkajsOffset>[] },
+  ): Promise<unknown>
+  endTxn(o: KafkajsProducerState & { transactionResult: boolean }): Promise<unknown>
+  offsetCommit(o: {
+    groupId: string
+    groupGenerationId: number
+    memberId: string
+    topics: KafkajsTopicPartitions<KafkajsOffset>[]
+  }): Promise<unknown>
+  offsetFetch(o: { groupId: string; topics: KafkajsTopicPartitions<{ partition: number }>[] }): Promise<{
+    responses: KafkajsTopicPartitions<{ partition: number; offset: string; metadata: string | null }>[]
+  }>
+  listOffsets(o: {
+    isolationLevel: 0 | 1
+    topics: KafkajsTopicPartitions<{ partition: number; timestamp: number }>[]
+  }): Promise<{ responses: KafkajsTopicPartitions<{ partition: number; offset: string }>[] }>
+}
+
+interface KafkajsProducerState {
+  transactionalId: string
+  producerId: string
+  producerEpoch: number
+}
+
+interface KafkajsOffset {
+  partition: number
+  offset: string
+  metadata?: string | null
+}
+
+interface KafkajsPartitionMetadata {
+  partitionId: number
+  leader: number
+  partitionErrorCode: number
+}
+
+interface KafkajsCluster {
+  readonly brokerPool: {
+    readonly seedBroker?: KafkajsBroker
+    readonly brokers: Readonly<Record<string, KafkajsBroker>>
+  }
+  connect(): Promise<void>
+  disconnect(): Promise<void>
+  isConnected(): boolean
+  removeBroker(address: { host: string; port: number }): void
+  refreshMetadata(): Promise<void>
+  refreshMetadataIfNecessary(): Promise<void>
+  addMultipleTargetTopics(topics: readonly string[]): Promise<void>
+  findBroker(o: { nodeId: number | string }): Promise<KafkajsBroker>
+  findTopicPartitionMetadata(topic: string): KafkajsPartitionMetadata[]
+  findGroupCoordinator(o: { groupId: string; coordinatorType?: 0 | 1 }): Promise<KafkajsBroker>
+}
+
+interface KafkajsConsumerGroup {
+  readonly generationId: number
+  memberId: string | null
+  coordinator: KafkajsBroker
+  readonly partitionsPerSubscribedTopic: Map<string, number[]> | null
+  connect(): Promise<void>
+  joinAndSync(): Promise<void>
+  heartbeat(o: { interval: number }): Promise<void>
+  leave(): Promise<void>
+  assigned(): KafkajsTopicPartitions<number>[]
+}
+
+interface KafkajsLogger {
+  namespace(name: string): KafkajsLogger
+}
+
+interface KafkajsRetry {
+  initialRetryTime: number
+  maxRetryTime: number
+  retries: number
+}
+
+declare module 'kafkajs/src/cluster/index.js' {
+  const Cluster: new (options: Record<string, unknown>) => KafkajsCluster
+  export default Cluster
+}
+
+declare module 'kafkajs/src/consumer/consumerGroup.js' {
+  const ConsumerGroup: new (options: Record<string, unknown>) => KafkajsConsumerGroup
+  export default ConsumerGroup
+}
+
+declare module 'kafkajs/src/consumer/assigners/index.js' {
+  const assigners: { roundRobin(o: { cluster: KafkajsCluster }): unknown }
+  export default assigners
+}
+
+declare module 'kafkajs/src/instrumentation/emitter.js' {
+  const InstrumentationEventEmitter: new () => unknown
+  export default InstrumentationEventEmitter
+}
+
+declare module 'kafkajs/src/network/socketFactory.js' {
+  const createSocketFactory: () => unknown
+  export default createSocketFactory
+}
+
+declare module 'kafkajs/src/loggers/index.js' {
+  interface Entry {
+    level: number
+    log: { message: string } & Record<string, unknown>
+  }
+  const loggers: {
+    createLogger(o: { level: number; logCreator: () => (entry: Entry) => void }): KafkajsLogger
+  }
+  export default loggers
+}
+
+declare module 'kafkajs/src/protocol/error.js' {
+  const errors: { createErrorFromCode(code: number): Error & { type: string } }
+  export default errors
+}

@@ -1,0 +1,94 @@
+import type { Clock } from '../core/clock.ts'
+import { SluiceError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import { type ClusterTools, type ConnectionOptions, clusterTools, requireKafka4 } from './cluster.ts'
+import { Coordinator } from './coordinator.ts'
+import { partitionCount } from './offsets.ts'
+import { protocolType, translate } from './protocol-errors.ts'
+
+/**
+ * Sets of connections that the producers of all tasks share. A broker serves one request of a connection at a time, and
+ * a produce waits for the replicas: a few connections let partitions commit beside one another, without one for each.
+ */
+const PRODUCER_LINKS = 4
+
+/** A set of connections for producing, with the coordinator of the group as seen through it. */
+export interface ProducerLink {
+  readonly cluster: KafkajsCluster
+  readonly groupCoordinator: Coordinator
+}
+
+/** All connections of one replica, except those of its membership. */
+export class KafkaLinks {
+  readonly tools: ClusterTools
+  /** For fetching, and for questions about logs and offsets. */
+  readonly data: ProducerLink
+  readonly #producers: readonly ProducerLink[]
+  readonly #clock: Clock
+
+  constructor(connection: ConnectionOptions, groupId: string, log: Log, clock: Clock) {
+    this.tools = clusterTools(connection, log)
+    this.#clock = clock
+    const link = (): ProducerLink => {
+      const cluster = this.tools.create()
+      return { cluster, groupCoordinator: new Coordinator(cluster, 'group', groupId, clock) }
+    }
+    this.data = link()
+    this.#producers = Array.from({ length: PRODUCER_LINKS }, link)
+  }
+
+  /** The connections for a partition's producer; always the same ones. */
+  producerLink(partition: number): ProducerLink {
+    return this.#producers[partition % this.#producers.length]!
+  }
+
+  transactionCoordinator(link: ProducerLink, transactionalId: string): Coordinator {
+    return new Coordinator(link.cluster, 'transaction', transactionalId, this.#clock)
+  }
+
+  /**
+   * Connects and learns about the topics.
+   * @throws SluiceError `broker-unreachable`, `topic-missing`, `not-authorised`, `authentication-failed`,
+   *   `broker-too-old`
+   */
+  async connect(topics: readonly string[], exactlyOnce: boolean): Promise<void> {
+    const all = [this.data, ...this.#producers]
+    try {
+      await this.data.cluster.connect()
+      if (exactlyOnce) requireKafka4(this.data.cluster)
+      await this.#requireTopics(topics)
+      await Promise.all(all.map(({ cluster }) => cluster.connect()))
+      await Promise.all(all.map(({ cluster }) => cluster.addMultipleTargetTopics(topics)))
+    } catch (error) {
+      throw translate(error, 'connecting to the brokers', 'broker-unreachable')
+    }
+  }
+
+  /** Partitions of a topic as the metadata has it now. */
+  partitions(topic: string): number {
+    return this.data.cluster.findTopicPartitionMetadata(topic).length
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled([this.data, ...this.#producers].map(({ cluster }) => cluster.disconnect()))
+  }
+
+  async #requireTopics(topics: readonly string[]): Promise<void> {
+    const missing: string[] = []
+    for (const topic of topics) {
+      try {
+        if ((await partitionCount(this.data.cluster, topic)) === undefined) missing.push(topic)
+      } catch (error) {
+        const type = protocolType(error)
+        if (type !== 'TOPIC_AUTHORIZATION_FAILED') throw error
+        throw new SluiceError('not-authorised', `Describing topic ${topic}: the broker answered ${type}.`, {
+          cause: error,
+        })
+      }
+    }
+    if (missing.length === 0) return
+    const what =
+      missing.length === 1 ? `Topic ${missing[0]} does not exist.` : `Topics ${missing.join(', ')} do not exist.`
+    throw new SluiceError('topic-missing', what)
+  }
+}

@@ -1,0 +1,178 @@
+import assigners from 'kafkajs/src/consumer/assigners/index.js'
+import ConsumerGroup from 'kafkajs/src/consumer/consumerGroup.js'
+import InstrumentationEventEmitter from 'kafkajs/src/instrumentation/emitter.js'
+import { Backoff } from '../core/backoff.ts'
+import type { Clock } from '../core/clock.ts'
+import type { SluiceError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { ClusterTools } from './cluster.ts'
+import { isLostMembership, isStaleCoordinator, protocolType, translate } from './protocol-errors.ts'
+
+/** One answer of the group: which partitions are ours, until the next. */
+export interface Assignment {
+  readonly memberId: string
+  readonly generationId: number
+  readonly partitions: readonly number[]
+  /**
+   * Whether this member was in the generation right before this one. If so, nobody else can have owned a partition that
+   * it had then and has now; if not, somebody may have, and every task must start anew.
+   */
+  readonly continuous: boolean
+}
+
+export interface MembershipOptions {
+  readonly tools: ClusterTools
+  readonly groupId: string
+  readonly topic: string
+  readonly sessionTimeoutMs: number
+  readonly rebalanceTimeoutMs: number
+  readonly clock: Clock
+  readonly log: Log
+  /** Called after every rebalance, before the next heartbeat; must not wait for long. */
+  readonly onAssigned: (assignment: Assignment) => void
+  /** What keeps this replica out of the group; undefined when nothing does any more. */
+  readonly onCondition: (error: SluiceError | undefined) => void
+}
+
+/**
+ * Membership in the consumer group: joins, beats, joins again.
+ *
+ *   JOINING ──assigned──▶ MEMBER ──rebalance, new partitions──▶ JOINING
+ *      ▲                    │
+ *      └─── lost (unknown member, coordinator away) ◀┘          close() from anywhere: leaves the group
+ *
+ * Tasks go on while the group rebalances. That is safe, because it is the transactional id that fences: a partition's
+ * new owner initialises it before it reads the offset, and from then on the former owner cannot commit. It is also
+ * quick: partitions that stay do not pause.
+ */
+export class Membership {
+  readonly #options: MembershipOptions
+  readonly #cluster: KafkajsCluster
+  readonly #group: KafkajsConsumerGroup
+  readonly #stop = new AbortController()
+  #previous: Assignment | undefined
+  #loop: Promise<void> = Promise.resolve()
+
+  constructor(options: MembershipOptions) {
+    this.#options = options
+    this.#cluster = options.tools.create()
+    this.#group = new ConsumerGroup({
+      logger: options.tools.logger,
+      retry: options.tools.retry,
+      cluster: this.#cluster,
+      groupId: options.groupId,
+      topics: [options.topic],
+      topicConfigurations: { [options.topic]: {} },
+      assigners: [assigners.roundRobin({ cluster: this.#cluster })],
+      instrumentationEmitter: new InstrumentationEventEmitter(),
+      sessionTimeout: options.sessionTimeoutMs,
+      rebalanceTimeout: options.rebalanceTimeoutMs,
+      autoCommit: false,
+    })
+  }
+
+  /** Starts joining; `onAssigned` tells the rest. */
+  start(): void {
+    this.#loop = this.#stayMember()
+  }
+
+  /** The generation that this member is in, or undefined while it is in none. */
+  get current(): Assignment | undefined {
+    return this.#previous
+  }
+
+  /** Asks the coordinator now whether this member still belongs to its generation. Never throws. */
+  async confirm(): Promise<boolean> {
+    try {
+      await this.#group.heartbeat({ interval: 0 })
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** Leaves the group, so that the others need not wait for the session to time out. Never throws. */
+  async close(): Promise<void> {
+    this.#stop.abort()
+    await this.#loop
+    try {
+      await this.#group.leave()
+    } catch (error) {
+      this.#options.log.debug({ reason: String(error) }, 'could not leave the group; the session will time out')
+    }
+    await this.#cluster.disconnect().catch(() => {})
+  }
+
+  async #stayMember(): Promise<void> {
+    const { clock, onCondition } = this.#options
+    const backoff = new Backoff(100, 5_000)
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.#join()
+        onCondition(undefined)
+        backoff.reset()
+        await this.#beatUntilRebalance()
+      } catch (error) {
+        if (this.#stop.signal.aborted) return
+        onCondition(translate(error, `joining group ${this.#options.groupId}`, 'broker-unreachable') as SluiceError)
+        if (isLostMembership(protocolType(error))) this.#group.memberId = null
+        await clock.sleep(backoff.next(), this.#stop.signal)
+      }
+    }
+  }
+
+  async #join(): Promise<void> {
+    const { topic, log, onAssigned } = this.#options
+    await this.#group.connect()
+    await this.#cluster.addMultipleTargetTopics([topic])
+    await this.#group.joinAndSync()
+    const memberId = this.#group.memberId!
+    const { generationId } = this.#group
+    const previous = this.#previous
+    const continuous = previous?.memberId === memberId && previous.generationId + 1 === generationId
+    const partitions = this.#group.assigned().find(t => t.topic === topic)?.partitions ?? []
+    const assignment = { memberId, generationId, partitions: [...partitions].sort((a, b) => a - b), continuous }
+    this.#previous = assignment
+    log.info({ generation: generationId, partitions: assignment.partitions }, 'joined the group')
+    onAssigned(assignment)
+  }
+
+  /** Returns when the group rebalances; throws when the membership is lost. */
+  async #beatUntilRebalance(): Promise<void> {
+    const { clock, sessionTimeoutMs } = this.#options
+    const intervalMs = Math.min(1_000, sessionTimeoutMs / 4)
+    let deadline = clock.now() + sessionTimeoutMs
+    while (!this.#stop.signal.aborted) {
+      await clock.sleep(intervalMs, this.#stop.signal)
+      if (this.#stop.signal.aborted) return
+      try {
+        if (await this.#partitionsChanged()) return
+        await this.#group.heartbeat({ interval: 0 })
+        deadline = clock.now() + sessionTimeoutMs
+      } catch (error) {
+        const type = protocolType(error)
+        if (type === 'REBALANCE_IN_PROGRESS') return
+        if (isLostMembership(type) || clock.now() >= deadline) throw error
+        await this.#findCoordinatorAgain(type)
+      }
+    }
+  }
+
+  /** The topic was given more partitions: the leader must hand them out. */
+  async #partitionsChanged(): Promise<boolean> {
+    await this.#cluster.refreshMetadataIfNecessary()
+    const { topic } = this.#options
+    const known = this.#group.partitionsPerSubscribedTopic?.get(topic)?.length
+    return known !== undefined && this.#cluster.findTopicPartitionMetadata(topic).length > known
+  }
+
+  async #findCoordinatorAgain(type: string | undefined): Promise<void> {
+    if (type !== undefined && !isStaleCoordinator(type)) return
+    try {
+      await this.#cluster.refreshMetadata()
+      this.#group.coordinator = await this.#cluster.findGroupCoordinator({ groupId: this.#options.groupId })
+    } catch {
+      // The next heartbeat tries again, until the session would have timed out.
+    }
+  }
+}

@@ -1,0 +1,211 @@
+import type { Clock } from '../core/clock.ts'
+import type { RecordFault, Stage } from '../core/errors.ts'
+import { COLUMNS, Column, type RecordBatch, valueBytes } from '../core/record-batch.ts'
+import type { ModelIdentity, OutputWriter } from '../core/transaction.ts'
+import { partitionOfKey } from './murmur2.ts'
+import { RecordBatchWriter } from './record-batch-writer.ts'
+import { type EncodedHeaders, HeaderBuilder, HeaderFilter, SourceHeader } from './record-headers.ts'
+
+/** What the records of one input partition become, and where they go. */
+export interface OutputOptions {
+  readonly outputTopic: string
+  readonly deadLetterTopic: string
+  /** Partitions of each topic: they decide whether a record keeps its partition number. */
+  readonly partitionCounts: { readonly input: number; readonly output: number; readonly deadLetter: number }
+  readonly clock: Clock
+  /** The most bytes of a record batch before compression; a larger record is a batch of its own. */
+  readonly maxBatchBytes: number
+  /** In replays only. */
+  readonly replayId?: string | undefined
+  /** Absent for the stable version. */
+  readonly arm?: 'canary' | 'shadow' | undefined
+}
+
+/** Headers that a prediction says itself. An input that is the output of another Sluice has them already. */
+const OWN_HEADERS = [
+  'model-name',
+  'model-version',
+  'model-sha256',
+  'execution-provider',
+  'source',
+  'replay-id',
+  'model-arm',
+]
+
+const SHA256_DIGITS = 16
+
+/** Batches kept for reuse: those of a transaction under way, and of the next. */
+const MAX_SPARE = 4
+
+/** A spare that one huge record has stretched beyond this many full batches is let go. */
+const MAX_SPARE_STRETCH = 2
+
+/**
+ * Writes predictions and dead letters as record batches, in the form that CONTRACT.md promises.
+ *
+ * Ownership: batches belong to the writer while they are written. `take` hands all of them to the caller, who seals and
+ * sends them and gives them back with `recycle` once their bytes are no longer needed, or forgets them. What is written
+ * after `take` goes into other batches, so a transaction may be under way meanwhile.
+ */
+export class KafkaOutputWriter implements OutputWriter {
+  readonly #options: OutputOptions
+  readonly #predictions: TopicBatches
+  readonly #deadLetters: TopicBatches
+  readonly #filter = new HeaderFilter(OWN_HEADERS)
+  readonly #keepAll = new HeaderFilter([])
+  readonly #source = new SourceHeader()
+  readonly #faultHeaders = new HeaderBuilder()
+  readonly #modelHeaders = new WeakMap<ModelIdentity, EncodedHeaders>()
+  /** Since the last `take`, in the order in which they were opened. */
+  #open: RecordBatchWriter[] = []
+  #spare: RecordBatchWriter[] = []
+  #records = 0
+
+  constructor(options: OutputOptions) {
+    const { partitionCounts: counts } = options
+    this.#options = options
+    this.#predictions = new TopicBatches(options.outputTopic, counts.input, counts.output)
+    this.#deadLetters = new TopicBatches(options.deadLetterTopic, counts.input, counts.deadLetter)
+  }
+
+  get records(): number {
+    return this.#records
+  }
+
+  prediction(batch: RecordBatch, index: number, value: Uint8Array, length: number, model: ModelIdentity): void {
+    this.#source.set(batch, index)
+    this.#write(this.#predictions, batch, index, value, length, this.#filter, this.#headersOf(model), this.#source)
+  }
+
+  deadLetter(batch: RecordBatch, index: number, fault: RecordFault, stage: Stage, model?: ModelIdentity): void {
+    this.#source.set(batch, index)
+    const headers = this.#faultHeaders.clear()
+    headers.add('error-code', fault.code).add('error-message', fault.message).add('error-stage', stage)
+    headers.add('failed-at', new Date(this.#options.clock.wallTime()).toISOString())
+    if (model !== undefined) headers.add('model-name', model.name).add('model-version', model.version)
+    const value = valueBytes(batch, index)
+    this.#write(this.#deadLetters, batch, index, value, value?.length ?? 0, this.#keepAll, headers, this.#source)
+  }
+
+  /**
+   * Hands over every batch written since the last call, none empty; batches of one topic and partition are in the order
+   * in which they must be sent, and take their sequence numbers in that order.
+   */
+  take(): RecordBatchWriter[] {
+    const taken = this.#open
+    this.#forget()
+    return taken
+  }
+
+  /** Takes batches back that `take` gave, for reuse: nobody may read them or their sealed bytes any more. */
+  recycle(batches: readonly RecordBatchWriter[]): void {
+    const largest = Math.max(this.#options.maxBatchBytes * MAX_SPARE_STRETCH, RecordBatchWriter.FIRST_CAPACITY)
+    for (const batch of batches) {
+      if (this.#spare.length === MAX_SPARE) return
+      if (batch.capacity <= largest) this.#spare.push(batch)
+    }
+  }
+
+  /** Throws away what was written and not taken: the task starts over from its committed offset. */
+  discard(): void {
+    const discarded = this.#open
+    this.#forget()
+    this.recycle(discarded)
+  }
+
+  #forget(): void {
+    this.#open = []
+    this.#records = 0
+    this.#predictions.clear()
+    this.#deadLetters.clear()
+  }
+
+  #write(
+    topic: TopicBatches,
+    batch: RecordBatch,
+    index: number,
+    value: Uint8Array | null,
+    length: number,
+    passed: HeaderFilter,
+    added: EncodedHeaders,
+    source: EncodedHeaders,
+  ): void {
+    passed.select(batch, index)
+    const count = passed.count + added.count + source.count
+    const bytes = passed.length + added.length + source.length
+    const partition = topic.partitionFor(batch, index)
+    let writer = topic.current(partition) ?? this.#openBatch(topic, partition)
+    if (!writer.begin(batch, index, value, length, count, bytes)) {
+      writer = this.#openBatch(topic, partition)
+      writer.begin(batch, index, value, length, count, bytes)
+    }
+    passed.appendTo(writer)
+    writer.append(added.bytes, 0, added.length)
+    writer.append(source.bytes, 0, source.length)
+    this.#records++
+  }
+
+  #openBatch(topic: TopicBatches, partition: number): RecordBatchWriter {
+    const writer = this.#spare.pop() ?? new RecordBatchWriter()
+    writer.open(topic.topic, partition, this.#options.maxBatchBytes)
+    topic.setCurrent(partition, writer)
+    this.#open.push(writer)
+    return writer
+  }
+
+  /** The headers that are the same for every prediction of a model, encoded once. */
+  #headersOf(model: ModelIdentity): EncodedHeaders {
+    const known = this.#modelHeaders.get(model)
+    if (known !== undefined) return known
+    const { replayId, arm } = this.#options
+    const builder = new HeaderBuilder()
+      .add('model-name', model.name)
+      .add('model-version', model.version)
+      .add('model-sha256', model.sha256.slice(0, SHA256_DIGITS))
+      .add('execution-provider', model.provider)
+    if (replayId !== undefined) builder.add('replay-id', replayId)
+    if (arm !== undefined) builder.add('model-arm', arm)
+    const headers = builder.toHeaders()
+    this.#modelHeaders.set(model, headers)
+    return headers
+  }
+}
+
+/** One output topic: the batch that each of its partitions is written to, and which partition a record goes to. */
+class TopicBatches {
+  readonly topic: string
+  readonly #inputPartitions: number
+  readonly #partitions: number
+  readonly #current = new Map<number, RecordBatchWriter>()
+
+  constructor(topic: string, inputPartitions: number, partitions: number) {
+    this.topic = topic
+    this.#inputPartitions = inputPartitions
+    this.#partitions = partitions
+  }
+
+  current(partition: number): RecordBatchWriter | undefined {
+    return this.#current.get(partition)
+  }
+
+  setCurrent(partition: number, writer: RecordBatchWriter): void {
+    this.#current.set(partition, writer)
+  }
+
+  clear(): void {
+    this.#current.clear()
+  }
+
+  /**
+   * The input's partition number where both topics have as many partitions; otherwise what a Java producer picks for
+   * the key. Without a key the input's partition decides, so that order is kept.
+   */
+  partitionFor(batch: RecordBatch, index: number): number {
+    if (this.#partitions === this.#inputPartitions) return batch.partition
+    const at = index * COLUMNS
+    const length = batch.columns[at + Column.keyLength]!
+    if (length < 0) return batch.partition % this.#partitions
+    const start = batch.columns[at + Column.keyStart]!
+    return partitionOfKey(batch.bytes, start, start + length, this.#partitions)
+  }
+}

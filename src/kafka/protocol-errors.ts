@@ -1,0 +1,110 @@
+import protocol from 'kafkajs/src/protocol/error.js'
+import { type ErrorCode, messageOf, SluiceError } from '../core/errors.ts'
+import { FencedError } from '../core/transaction.ts'
+
+/**
+ * The broker's name for an error (`NOT_COORDINATOR`), or undefined when the answer never came or is none of the
+ * broker's. Looks through the errors that kafkajs wraps around it.
+ */
+export function protocolType(error: unknown): string | undefined {
+  const found = findCause(error, candidate => typeof candidate.type === 'string')
+  return found?.type
+}
+
+/** The broker's name for a numeric error code, or undefined for 0. */
+export function typeOfCode(code: number): string | undefined {
+  return code === 0 ? undefined : protocol.createErrorFromCode(code).type
+}
+
+/** The epoch has moved on, or the id was taken over: somebody else owns the partition. */
+const FENCED = new Set(['INVALID_PRODUCER_EPOCH', 'PRODUCER_FENCED'])
+
+/** A clear refusal: the request was not carried out, and the same request may be sent again once things settle. */
+const REFUSED = new Set([
+  'CONCURRENT_TRANSACTIONS',
+  'COORDINATOR_LOAD_IN_PROGRESS',
+  'COORDINATOR_NOT_AVAILABLE',
+  'NOT_COORDINATOR',
+  'GROUP_LOAD_IN_PROGRESS',
+  'GROUP_COORDINATOR_NOT_AVAILABLE',
+  'NOT_COORDINATOR_FOR_GROUP',
+])
+
+const STALE_COORDINATOR = new Set([
+  'NOT_COORDINATOR',
+  'COORDINATOR_NOT_AVAILABLE',
+  'NOT_COORDINATOR_FOR_GROUP',
+  'GROUP_COORDINATOR_NOT_AVAILABLE',
+])
+
+export const isFenced = (type: string | undefined) => type !== undefined && FENCED.has(type)
+export const isRefused = (type: string | undefined) => type !== undefined && REFUSED.has(type)
+export const isStaleCoordinator = (type: string | undefined) => type !== undefined && STALE_COORDINATOR.has(type)
+
+/** The membership is gone: the coordinator has forgotten this member or moved to another generation. */
+export const isLostMembership = (type: string | undefined) =>
+  type === 'UNKNOWN_MEMBER_ID' || type === 'ILLEGAL_GENERATION' || type === 'FENCED_INSTANCE_ID'
+
+/** A member may not commit now: the group is between two generations, or has moved on to one that it has not joined. */
+export const isRebalancing = (type: string | undefined) => type === 'REBALANCE_IN_PROGRESS' || isLostMembership(type)
+
+/** What each refusal of the broker means to a person. Everything else is `fallback`. */
+const CODES: Record<string, ErrorCode> = {
+  TOPIC_AUTHORIZATION_FAILED: 'not-authorised',
+  GROUP_AUTHORIZATION_FAILED: 'not-authorised',
+  CLUSTER_AUTHORIZATION_FAILED: 'not-authorised',
+  TRANSACTIONAL_ID_AUTHORIZATION_FAILED: 'not-authorised',
+  UNKNOWN_TOPIC_OR_PARTITION: 'topic-missing',
+  INVALID_TRANSACTION_TIMEOUT: 'transaction-timeout-refused',
+  SASL_AUTHENTICATION_FAILED: 'authentication-failed',
+  UNSUPPORTED_SASL_MECHANISM: 'authentication-failed',
+  ILLEGAL_SASL_STATE: 'authentication-failed',
+  MESSAGE_TOO_LARGE: 'output-refused',
+  RECORD_LIST_TOO_LARGE: 'output-refused',
+  INVALID_RECORD: 'output-refused',
+  NOT_ENOUGH_REPLICAS: 'output-refused',
+  NOT_ENOUGH_REPLICAS_AFTER_APPEND: 'output-refused',
+  KAFKA_STORAGE_ERROR: 'output-refused',
+  OFFSET_OUT_OF_RANGE: 'offset-out-of-range',
+}
+
+/**
+ * Says an error of kafkajs or of the broker in Sluice's terms. `doing` completes "while …".
+ * @param fallback the code of an answer with no row of its own; connection trouble is `broker-unreachable`
+ */
+export function translate(error: unknown, doing: string, fallback: ErrorCode): Error {
+  if (error instanceof SluiceError || error instanceof FencedError) return error
+  const type = protocolType(error)
+  if (isFenced(type)) return new FencedError(`Another owner took over while ${doing} (${type}).`, { cause: error })
+  const code = type !== undefined ? (CODES[type] ?? fallback) : connectionCode(error, fallback)
+  const reason = type === undefined ? messageOf(error) : `the broker answered ${type}`
+  return new SluiceError(code, `While ${doing}: ${reason}.`, { cause: error })
+}
+
+function connectionCode(error: unknown, fallback: ErrorCode): ErrorCode {
+  const name = findCause(error, candidate => /^KafkaJS(SASL|Connection|RequestTimeout)/.test(candidate.name))?.name
+  if (name?.startsWith('KafkaJSSASL')) return 'authentication-failed'
+  return isConnectionTrouble(error) && fallback !== 'transaction-unknown' ? 'broker-unreachable' : fallback
+}
+
+/** The answer never came: nothing is known about whether the request was carried out. */
+export function isConnectionTrouble(error: unknown): boolean {
+  const trouble =
+    /^KafkaJS(Connection|RequestTimeout|BrokerNotFound|LockTimeout|GroupCoordinatorNotFound|MetadataNotLoaded)/
+  return findCause(error, candidate => trouble.test(candidate.name)) !== undefined
+}
+
+interface Candidate {
+  readonly name: string
+  readonly type?: string
+  readonly cause?: unknown
+}
+
+function findCause(error: unknown, matches: (candidate: Candidate) => boolean): Candidate | undefined {
+  for (let current = error, depth = 0; current instanceof Error && depth < 8; depth++) {
+    const candidate = current as Candidate
+    if (matches(candidate)) return candidate
+    current = candidate.cause
+  }
+  return undefined
+}

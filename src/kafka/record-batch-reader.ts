@@ -1,0 +1,158 @@
+import { crc32c } from '@node-rs/crc32'
+import { messageOf, SluiceError } from '../core/errors.ts'
+import type { RecordBatch } from '../core/record-batch.ts'
+import { type AbortedTransaction, AbortedTransactions } from './aborted-transactions.ts'
+import { Attribute, BATCH_HEADER_BYTES, BatchField, LENGTH_PREFIX_BYTES, MAGIC, readInt64 } from './batch-layout.ts'
+import { CODECS, decompress } from './compression.ts'
+import { parseRecords } from './record-parser.ts'
+import { MalformedBytesError, VarintReader } from './varint.ts'
+
+const DEFAULT_MAX_DECOMPRESSED_BYTES = 256 * 1024 * 1024
+
+/** The records of one partition in one Fetch response. */
+export interface RecordSet {
+  readonly topic: string
+  readonly partition: number
+  /** Whole batches, and perhaps a part of another. The batches returned are views of it where it is not compressed. */
+  readonly bytes: Buffer
+  /** Where the fetch began. A batch may begin earlier; its records before this offset are left out. */
+  readonly fetchOffset: number
+  readonly aborted: readonly AbortedTransaction[]
+  /** The most that one compressed batch may grow to; 256 MiB unless told. */
+  readonly maxDecompressedBytes?: number
+}
+
+/** What a record set holds for a read_committed reader. */
+export interface ReadBatches {
+  /** In offset order, none empty. */
+  readonly batches: RecordBatch[]
+  /** Past the last batch read, control batches and aborted ones included; `fetchOffset` where there was none. */
+  readonly nextOffset: number
+}
+
+/**
+ * Reads record batches of magic 2. Every batch is checked against its CRC-32C and its layout before anything of it is
+ * used. Reading ends before a batch that is damaged, if others came before it: they are good, and the next fetch
+ * begins with the damaged one. So it does before a batch that is cut off at the end.
+ * @throws SluiceError `corrupt-batch` when the very first batch is damaged, or is the one cut off (a broker never sends
+ *   that: since Fetch v3 it sends a whole batch or nothing).
+ */
+export function readRecordBatches(set: RecordSet): ReadBatches {
+  const aborted = new AbortedTransactions(set.aborted)
+  const batches: RecordBatch[] = []
+  let nextOffset = set.fetchOffset
+  let at = 0
+  let expected = 0
+  while (at < set.bytes.length) {
+    try {
+      const header = readHeader(set.bytes, at, expected)
+      if (header === undefined) {
+        if (at > 0) break
+        throw new MalformedBytesError(`${set.bytes.length} bytes came, but no whole batch`)
+      }
+      const batch = readBatch(set, header, aborted)
+      if (batch !== undefined) batches.push(batch)
+      at = header.end
+      expected = header.lastOffset + 1
+      nextOffset = Math.max(nextOffset, expected)
+    } catch (error) {
+      if (!(error instanceof MalformedBytesError)) throw error
+      if (at > 0) break
+      throw corrupt(set, error)
+    }
+  }
+  return { batches, nextOffset }
+}
+
+interface BatchHeader {
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+  readonly baseOffset: number
+  readonly lastOffset: number
+  readonly attributes: number
+}
+
+/**
+ * Checks the batch at `start`; undefined where it does not end within `bytes`.
+ * @param expected the offset after the batch before it
+ */
+function readHeader(bytes: Buffer, start: number, expected: number): BatchHeader | undefined {
+  if (bytes.length - start < LENGTH_PREFIX_BYTES) return undefined
+  const length = bytes.readInt32BE(start + BatchField.length)
+  const end = start + LENGTH_PREFIX_BYTES + length
+  if (end > bytes.length) return undefined
+  if (length < BatchField.crc - LENGTH_PREFIX_BYTES) throw new MalformedBytesError(`a batch of ${length} bytes`)
+  const magic = bytes[start + BatchField.magic]!
+  if (magic !== MAGIC) {
+    throw new MalformedBytesError(`its format is ${magic}, but Kafka 4 writes, and Sluice reads, only ${MAGIC}`)
+  }
+  if (end - start < BATCH_HEADER_BYTES) throw new MalformedBytesError(`a batch of ${length} bytes`)
+  const crc = bytes.readUInt32BE(start + BatchField.crc)
+  const computed = crc32c(bytes.subarray(start + BatchField.attributes, end))
+  if (crc !== computed) throw new MalformedBytesError(`its CRC-32C is ${hex(computed)}, but it says ${hex(crc)}`)
+  const baseOffset = readInt64(bytes, start + BatchField.baseOffset)
+  const lastOffset = baseOffset + bytes.readInt32BE(start + BatchField.lastOffsetDelta)
+  if (baseOffset < expected || lastOffset < baseOffset || lastOffset >= Number.MAX_SAFE_INTEGER) {
+    throw new MalformedBytesError(`it claims offsets ${baseOffset} to ${lastOffset}, but ${expected} is due`)
+  }
+  return { bytes, start, end, baseOffset, lastOffset, attributes: bytes.readInt16BE(start + BatchField.attributes) }
+}
+
+/** The records that the reader shall see, or undefined for a control batch, an aborted one, or none at all. */
+function readBatch(set: RecordSet, header: BatchHeader, aborted: AbortedTransactions): RecordBatch | undefined {
+  const { bytes, start, attributes, baseOffset, lastOffset } = header
+  const control = (attributes & Attribute.control) !== 0
+  const skipped = aborted.covers({
+    lastOffset,
+    producerId: bytes.readBigInt64BE(start + BatchField.producerId),
+    transactional: (attributes & Attribute.transactional) !== 0,
+    abortMarker: control && isAbortMarker(header),
+  })
+  if (control || skipped || lastOffset < set.fetchOffset) return undefined
+
+  const codec = CODECS[attributes & Attribute.codec]
+  if (codec === undefined) throw new MalformedBytesError(`compression ${attributes & Attribute.codec} is unknown`)
+  const maxBytes = set.maxDecompressedBytes ?? DEFAULT_MAX_DECOMPRESSED_BYTES
+  const records = decompress(codec, bytes.subarray(start + BATCH_HEADER_BYTES, header.end), maxBytes)
+  const stamped = (attributes & Attribute.logAppendTime) !== 0
+  const parsed = parseRecords(records, {
+    count: bytes.readInt32BE(start + BatchField.count),
+    lastOffsetDelta: lastOffset - baseOffset,
+    baseTimestamp: readInt64(bytes, start + BatchField.baseTimestamp),
+    appendTime: stamped ? readInt64(bytes, start + BatchField.maxTimestamp) : undefined,
+    firstDelta: set.fetchOffset - baseOffset,
+  })
+  if (parsed.count === 0) return undefined
+  return { topic: set.topic, partition: set.partition, bytes: records, baseOffset, ...parsed }
+}
+
+/** The type in the key of a control record: int16 version, then int16 type, 0 for abort and 1 for commit. */
+function isAbortMarker(header: BatchHeader): boolean {
+  const { bytes, start, end } = header
+  // Compaction may leave an empty control batch behind.
+  if (bytes.readInt32BE(start + BatchField.count) === 0) return false
+  const reader = new VarintReader(bytes, start + BATCH_HEADER_BYTES, end)
+  reader.readVarint()
+  reader.readByte()
+  reader.readVarlong()
+  reader.readVarint()
+  if (reader.readVarint() < 4) throw new MalformedBytesError('a control record has no type')
+  const key = reader.at
+  reader.skip(4)
+  return bytes.readInt16BE(key + 2) === 0
+}
+
+function corrupt(set: RecordSet, cause: MalformedBytesError): SluiceError {
+  const claimed = set.bytes.length < 8 ? '' : ` (it claims to begin at ${readInt64(set.bytes, BatchField.baseOffset)})`
+  return new SluiceError(
+    'corrupt-batch',
+    `The batch of ${set.topic}/${set.partition} that holds offset ${set.fetchOffset}${claimed} is damaged: ` +
+      `${messageOf(cause)}.`,
+    { cause },
+  )
+}
+
+function hex(crc: number): string {
+  return `0x${crc.toString(16).padStart(8, '0')}`
+}

@@ -1,0 +1,176 @@
+import { COLUMNS, Column, offsetOf, type RecordBatch } from '../core/record-batch.ts'
+import { sizeOfVarint, VarintReader, writeVarint } from './varint.ts'
+
+/** Record headers, encoded: what is appended to a record. */
+export interface EncodedHeaders {
+  readonly bytes: Uint8Array
+  /** The headers are bytes [0, length) of `bytes`. */
+  readonly length: number
+  readonly count: number
+}
+
+/** Builds encoded headers of text, in memory that is kept from one use to the next. */
+export class HeaderBuilder implements EncodedHeaders {
+  #bytes = Buffer.allocUnsafeSlow(512)
+  #length = 0
+  #count = 0
+
+  get bytes(): Buffer {
+    return this.#bytes
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  clear(): this {
+    this.#length = 0
+    this.#count = 0
+    return this
+  }
+
+  /** Adds one header, in UTF-8. */
+  add(name: string, value: string): this {
+    this.#text(name)
+    this.#text(value)
+    this.#count++
+    return this
+  }
+
+  /** What was built, in memory of its own. */
+  toHeaders(): EncodedHeaders {
+    return { bytes: Buffer.from(this.#bytes.subarray(0, this.#length)), length: this.#length, count: this.#count }
+  }
+
+  #text(text: string): void {
+    const bytes = Buffer.byteLength(text)
+    const end = this.#length + sizeOfVarint(bytes) + bytes
+    if (end > this.#bytes.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(end, this.#bytes.length * 2))
+      this.#bytes.copy(grown, 0, 0, this.#length)
+      this.#bytes = grown
+    }
+    this.#bytes.write(text, writeVarint(this.#bytes, this.#length, bytes), 'utf8')
+    this.#length = end
+  }
+}
+
+/** Finds the headers of input records that are passed through: all but those with given names. */
+export class HeaderFilter {
+  /** By length in bytes, because most names are told apart by that alone. */
+  readonly #names: (Buffer[] | undefined)[] = []
+  readonly #reader = new VarintReader(Buffer.alloc(0), 0, 0)
+  /** Starts and ends of the ranges to keep, in turn; neighbours are one range. */
+  readonly #ranges: number[] = []
+  #source: Buffer = Buffer.alloc(0)
+  #length = 0
+  #count = 0
+
+  constructor(replaced: readonly string[]) {
+    for (const name of replaced) {
+      const bytes = Buffer.from(name)
+      this.#names[bytes.length] = [...(this.#names[bytes.length] ?? []), bytes]
+    }
+  }
+
+  /** Bytes that the headers kept of the last record take. */
+  get length(): number {
+    return this.#length
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  /** Looks at record `index` of `batch`, whose headers were checked when it was read. */
+  select(batch: RecordBatch, index: number): void {
+    const at = index * COLUMNS
+    const reader = this.#reader
+    reader.bytes = batch.bytes
+    reader.at = batch.columns[at + Column.headersStart]!
+    reader.end = batch.columns[at + Column.headersEnd]!
+    this.#source = batch.bytes
+    this.#ranges.length = 0
+    this.#length = 0
+    this.#count = 0
+    while (reader.at < reader.end) this.#next(reader)
+  }
+
+  /** Hands the ranges kept, in order, to `append`. */
+  appendTo(target: { append(bytes: Uint8Array, start: number, end: number): void }): void {
+    const ranges = this.#ranges
+    for (let at = 0; at < ranges.length; at += 2) target.append(this.#source, ranges[at]!, ranges[at + 1]!)
+  }
+
+  #next(reader: VarintReader): void {
+    const start = reader.at
+    const nameLength = reader.readVarint()
+    const nameStart = reader.at
+    reader.skip(nameLength)
+    const valueLength = reader.readVarint()
+    if (valueLength > 0) reader.skip(valueLength)
+    if (this.#isReplaced(nameStart, nameLength)) return
+    const ranges = this.#ranges
+    if (ranges.length > 0 && ranges[ranges.length - 1] === start) ranges[ranges.length - 1] = reader.at
+    else ranges.push(start, reader.at)
+    this.#length += reader.at - start
+    this.#count++
+  }
+
+  #isReplaced(start: number, length: number): boolean {
+    const candidates = this.#names[length]
+    if (candidates === undefined) return false
+    return candidates.some(name => name.compare(this.#source, start, start + length) === 0)
+  }
+}
+
+const DIGIT_ZERO = 0x30
+
+/** The header `source` with value `topic/partition/offset`; its digits are written in place, record after record. */
+export class SourceHeader implements EncodedHeaders {
+  readonly count = 1
+  #topic = ''
+  #partition = -1
+  #digits = 0
+  #bytes: Buffer = Buffer.alloc(0)
+
+  get bytes(): Buffer {
+    return this.#bytes
+  }
+
+  get length(): number {
+    return this.#bytes.length
+  }
+
+  /** Names record `index` of `batch`. */
+  set(batch: RecordBatch, index: number): void {
+    let rest = offsetOf(batch, index)
+    const digits = countDigits(rest)
+    if (digits !== this.#digits || batch.partition !== this.#partition || batch.topic !== this.#topic) {
+      this.#prepare(batch, digits)
+    }
+    for (let at = this.#bytes.length - 1, left = digits; left > 0; left--) {
+      const tenth = Math.floor(rest / 10)
+      this.#bytes[at--] = DIGIT_ZERO + (rest - tenth * 10)
+      rest = tenth
+    }
+  }
+
+  #prepare(batch: RecordBatch, digits: number): void {
+    this.#topic = batch.topic
+    this.#partition = batch.partition
+    this.#digits = digits
+    const value = `${batch.topic}/${batch.partition}/${'0'.repeat(digits)}`
+    this.#bytes = new HeaderBuilder().add('source', value).toHeaders().bytes as Buffer
+  }
+}
+
+function countDigits(value: number): number {
+  let digits = 1
+  for (let limit = 10; value >= limit; limit *= 10) digits++
+  return digits
+}

@@ -1,0 +1,135 @@
+import type { Clock } from '../core/clock.ts'
+import { FencedError } from '../core/transaction.ts'
+import { BatchSender, type ProducerIdentity } from './batch-sender.ts'
+import type { Coordinator } from './coordinator.ts'
+import { isFenced, protocolType, translate } from './protocol-errors.ts'
+import type { RecordBatchWriter } from './record-batch-writer.ts'
+
+export interface TransactionalProducerOptions {
+  readonly cluster: KafkajsCluster
+  readonly transactionalId: string
+  readonly transactionTimeoutMs: number
+  /** How long a request may take, and how long clear refusals are retried. */
+  readonly requestTimeoutMs: number
+  readonly clock: Clock
+  readonly coordinator: Coordinator
+  /** Of the consumer group whose offsets move in the transactions. */
+  readonly groupCoordinator: Coordinator
+  readonly groupId: string
+}
+
+/** The offset that a transaction moves. */
+export interface OffsetMove {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly metadata: string
+}
+
+/**
+ * One transactional id (KIP-98, KIP-447's predecessor: zombies are fenced by the id). Three round trips a transaction:
+ *
+ *   AddPartitionsToTxn, AddOffsetsToTxn  ─▶  Produce ‖ TxnOffsetCommit  ─▶  EndTxn
+ *
+ * The two of a step travel together: a broker serves the requests of a connection one after another, so the second
+ * never meets the first half done. No step is repeated after a time-out or a lost connection, and nothing is aborted by
+ * hand: a delayed EndTxn of this epoch could otherwise end the *next* transaction. `initialise` is the way out of every
+ * failure: it ends what was open and fences this epoch, wherever its requests may still linger.
+ */
+export class TransactionalProducer {
+  readonly #options: TransactionalProducerOptions
+  readonly #sender: BatchSender
+  #identity: ProducerIdentity | undefined
+
+  constructor(options: TransactionalProducerOptions) {
+    this.#options = options
+    this.#sender = new BatchSender(options.cluster, options.clock, options.requestTimeoutMs)
+  }
+
+  /**
+   * Ends the open transaction of every former owner of the id and fences it.
+   * @returns the new epoch: 0 when the id was never used before
+   */
+  async initialise(): Promise<number> {
+    const { coordinator, transactionalId, transactionTimeoutMs, requestTimeoutMs } = this.#options
+    this.#identity = undefined
+    try {
+      const { producerId, producerEpoch } = await coordinator.send(requestTimeoutMs, broker =>
+        broker.initProducerId({ transactionalId, transactionTimeout: transactionTimeoutMs }),
+      )
+      this.#identity = { producerId: BigInt(producerId), producerEpoch, transactionalId }
+      this.#sender.reset()
+      return producerEpoch
+    } catch (error) {
+      throw translate(error, `initialising the transactional id ${transactionalId}`, 'broker-unreachable')
+    }
+  }
+
+  /**
+   * Publishes the batches and moves the offset, all or nothing.
+   * @throws FencedError when another owner initialised the id; SluiceError otherwise, with the outcome unknown
+   */
+  async commit(batches: readonly RecordBatchWriter[], move: OffsetMove): Promise<void> {
+    const identity = this.#identity
+    if (identity === undefined) throw new Error('commit before initialise')
+    this.#identity = undefined
+    try {
+      await this.#add(identity, batches)
+      await allOf(this.#sender.send(batches, identity), this.#moveOffset(identity, move))
+      await this.#end(identity)
+      this.#identity = identity
+    } catch (error) {
+      throw translate(
+        error,
+        `committing offset ${move.offset} of ${move.topic}/${move.partition}`,
+        'transaction-unknown',
+      )
+    }
+  }
+
+  async #add(identity: ProducerIdentity, batches: readonly RecordBatchWriter[]): Promise<void> {
+    const { coordinator, requestTimeoutMs, groupId } = this.#options
+    const state = wireState(identity)
+    const topics = partitionsByTopic(batches)
+    const addOffsets = coordinator.send(requestTimeoutMs, broker => broker.addOffsetsToTxn({ ...state, groupId }))
+    const addPartitions =
+      topics.length === 0
+        ? Promise.resolve()
+        : coordinator.send(requestTimeoutMs, broker => broker.addPartitionsToTxn({ ...state, topics }))
+    await allOf(addOffsets, addPartitions)
+  }
+
+  async #moveOffset(identity: ProducerIdentity, move: OffsetMove): Promise<void> {
+    const { groupCoordinator, requestTimeoutMs, groupId } = this.#options
+    const partitions = [{ partition: move.partition, offset: String(move.offset), metadata: move.metadata }]
+    const request = { ...wireState(identity), groupId, topics: [{ topic: move.topic, partitions }] }
+    await groupCoordinator.send(requestTimeoutMs, broker => broker.txnOffsetCommit(request))
+  }
+
+  async #end(identity: ProducerIdentity): Promise<void> {
+    const { coordinator, requestTimeoutMs } = this.#options
+    const request = { ...wireState(identity), transactionResult: true }
+    await coordinator.send(requestTimeoutMs, broker => broker.endTxn(request))
+  }
+}
+
+/** Waits for every request, also when one fails: none of this epoch may still be under way when the next begins. */
+async function allOf(...requests: Promise<unknown>[]): Promise<void> {
+  const failures = (await Promise.allSettled(requests)).filter(outcome => outcome.status === 'rejected')
+  const fenced = failures.find(({ reason }) => reason instanceof FencedError || isFenced(protocolType(reason)))
+  if (failures.length > 0) throw (fenced ?? failures[0]!).reason
+}
+
+function wireState({ transactionalId, producerId, producerEpoch }: ProducerIdentity): KafkajsProducerState {
+  return { transactionalId: transactionalId!, producerId: producerId.toString(), producerEpoch }
+}
+
+function partitionsByTopic(batches: readonly RecordBatchWriter[]): KafkajsTopicPartitions<number>[] {
+  const byTopic = new Map<string, Set<number>>()
+  for (const { topic, partition } of batches) {
+    const partitions = byTopic.get(topic)
+    if (partitions === undefined) byTopic.set(topic, new Set([partition]))
+    else partitions.add(partition)
+  }
+  return [...byTopic].map(([topic, partitions]) => ({ topic, partitions: [...partitions] }))
+}

@@ -1,0 +1,97 @@
+import { access, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { messageOf, SluiceError } from '../core/errors.ts'
+import { MANIFEST_FILE, type ModelBundle, readBundle } from './bundle.ts'
+import { FOLDER_NAME } from './manifest.ts'
+
+/** A model in the store. */
+export interface StoredModel {
+  readonly name: string
+  /** In ascending order, see `compareVersions`; never empty. */
+  readonly versions: readonly string[]
+}
+
+/** Bundles in the folders `<root>/<name>/<version>`. Reads the folders anew each time: bundles may come and go. */
+export class FolderStore {
+  readonly #root: string
+
+  constructor(root: string) {
+    this.#root = root
+  }
+
+  /**
+   * Every model by name, with the versions that have a model.json. Bundles are not read: they may be damaged.
+   * @throws SluiceError `model-missing` when the store is no readable folder.
+   */
+  async list(): Promise<StoredModel[]> {
+    const names = await this.#folders(this.#root)
+    const models = await Promise.all(names.sort().map(async name => ({ name, versions: await this.#versions(name) })))
+    return models.filter(model => model.versions.length > 0)
+  }
+
+  /**
+   * Reads the bundle of one version, or of the highest.
+   * @throws SluiceError `model-missing`, listing what the store has; `model-corrupt`, see `readBundle`.
+   */
+  async find(name: string, version?: string): Promise<ModelBundle> {
+    const models = await this.list()
+    const model = models.find(each => each.name === name)
+    if (model === undefined) {
+      throw new SluiceError(
+        'model-missing',
+        `the model store ${this.#root} has no model "${name}"; ${contents(models)}`,
+      )
+    }
+    const found = version ?? model.versions.at(-1)!
+    if (!model.versions.includes(found)) {
+      const there = model.versions.join(', ')
+      throw new SluiceError(
+        'model-missing',
+        `model "${name}" has no version "${found}" in ${this.#root}; it has ${there}`,
+      )
+    }
+    return readBundle(join(this.#root, name, found))
+  }
+
+  async #versions(name: string): Promise<string[]> {
+    const versions = await this.#folders(join(this.#root, name))
+    const complete = await Promise.all(versions.map(version => exists(join(this.#root, name, version, MANIFEST_FILE))))
+    return versions.filter((_, index) => complete[index]).sort(compareVersions)
+  }
+
+  /** Names in a folder that may be those of models or versions; links to folders count. */
+  async #folders(path: string): Promise<string[]> {
+    try {
+      const entries = await readdir(path, { withFileTypes: true })
+      return entries
+        .filter(entry => (entry.isDirectory() || entry.isSymbolicLink()) && FOLDER_NAME.test(entry.name))
+        .map(entry => entry.name)
+    } catch (error) {
+      if (path !== this.#root) return []
+      const layout = 'expected a folder that holds <name>/<version>/model.json'
+      throw new SluiceError('model-missing', `the model store ${path} cannot be read (${messageOf(error)}); ${layout}`)
+    }
+  }
+}
+
+const collator = new Intl.Collator('en', { numeric: true })
+
+/**
+ * The order of versions: text, in which runs of digits count as numbers, so that 10 comes after 9 and 1.10 after 1.9.
+ * Suffixes come after what they are appended to (`2-rc1` after `2`): this is no semantic versioning.
+ */
+export function compareVersions(a: string, b: string): number {
+  return collator.compare(a, b) || (a < b ? -1 : Number(a > b))
+}
+
+function contents(models: readonly StoredModel[]): string {
+  if (models.length === 0) return 'it is empty'
+  return `it has ${models.map(({ name, versions }) => `${name} (${versions.join(', ')})`).join(', ')}`
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
+}

@@ -1,0 +1,138 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { type FastifyInstance, fastify } from 'fastify'
+import { messageOf, SluiceError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { Health, HealthReport } from './health.ts'
+import type { Metrics } from './metrics.ts'
+import type { StatusBody, WorkerStatus } from './status.ts'
+
+interface HttpOptions {
+  readonly host: string
+  /** 0 picks a free one. */
+  readonly port: number
+  readonly release: string
+  readonly log: Log
+  readonly health: Health
+  readonly metrics: Metrics
+  /** Asked at every request of `/status`. */
+  readonly status: () => WorkerStatus
+}
+
+export interface HttpServer {
+  /** The port that was asked for, or the one that was picked. */
+  readonly port: number
+  /** Where the status page is: `http://127.0.0.1:8080`. */
+  readonly url: string
+  /** Ends open connections too. */
+  close(): Promise<void>
+}
+
+/**
+ * Serves health, metrics and the status page. Everything is read-only; nothing in it is secret, and nothing guards it
+ * but the address it listens on.
+ * @throws SluiceError `invalid-config` when it cannot listen there.
+ */
+export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
+  const { host, port } = options
+  const app = fastify({ forceCloseConnections: true })
+  addHeaders(app)
+  addHealth(app, options.health)
+  addStatus(app, options)
+  addFailures(app, options.log)
+  try {
+    await app.listen({ host, port })
+  } catch (error) {
+    await app.close()
+    throw cannotListen(error, host, port)
+  }
+  const address = app.server.address() as AddressInfo
+  const shownHost = address.family === 'IPv6' ? `[${address.address}]` : address.address
+  return { port: address.port, url: `http://${shownHost}:${address.port}`, close: () => app.close() }
+}
+
+/** A page of ours loads nothing from elsewhere, and no page of others may frame it or read into it. */
+function addHeaders(app: FastifyInstance): void {
+  app.addHook('onSend', async (_request, reply) => {
+    if (!reply.hasHeader('content-security-policy')) {
+      reply.header('content-security-policy', "default-src 'none'; frame-ancestors 'none'")
+    }
+    reply.headers({
+      'cache-control': 'no-store',
+      'cross-origin-resource-policy': 'same-origin',
+      'referrer-policy': 'no-referrer',
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+    })
+  })
+}
+
+function addHealth(app: FastifyInstance, health: Health): void {
+  const statusCode = (report: HealthReport) => (report.ok ? 200 : 503)
+  app.get('/health/live', async (_request, reply) => {
+    const report = health.live()
+    return reply.code(statusCode(report)).send(report)
+  })
+  app.get('/health/ready', async (_request, reply) => {
+    const report = health.ready()
+    return reply.code(statusCode(report)).send(report)
+  })
+}
+
+function addStatus(app: FastifyInstance, { release, health, metrics, status }: HttpOptions): void {
+  const page = readFileSync(new URL('./status.html', import.meta.url), 'utf8')
+  const policy = pagePolicy(page)
+  app.get('/', async (_request, reply) =>
+    reply.type('text/html; charset=utf-8').header('content-security-policy', policy).send(page),
+  )
+  app.get('/status', async (): Promise<StatusBody> => {
+    const uptime = Math.round(process.uptime())
+    return { release, uptime, health: health.ready(), totals: metrics.totals, ...status() }
+  })
+  app.get('/metrics', async (_request, reply) => {
+    const { contentType, body } = await metrics.expose()
+    return reply.type(contentType).send(body)
+  })
+}
+
+function addFailures(app: FastifyInstance, log: Log): void {
+  app.setNotFoundHandler(async (request, reply) =>
+    reply.code(404).send({ error: `nothing is served at ${request.method} ${request.url.split('?')[0]}` }),
+  )
+  app.setErrorHandler<Error & { statusCode?: number }>(async (error, request, reply) => {
+    const code = error.statusCode ?? 500
+    if (code >= 500) log.error({ error, url: request.url }, 'a request failed')
+    return reply
+      .code(code)
+      .send({ error: code >= 500 ? 'the worker failed to answer; its log says why' : error.message })
+  })
+}
+
+/** Lets exactly the script and the style that lie in the page run, by their hashes. */
+function pagePolicy(page: string): string {
+  const hashOf = (tag: string) => {
+    const content = new RegExp(`<${tag}>([\\s\\S]*?)</${tag}>`).exec(page)![1]!
+    return `'sha256-${createHash('sha256').update(content).digest('base64')}'`
+  }
+  return [
+    "default-src 'none'",
+    `script-src ${hashOf('script')}`,
+    `style-src ${hashOf('style')}`,
+    "connect-src 'self'",
+    'img-src data:',
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; ')
+}
+
+function cannotListen(error: unknown, host: string, port: number): SluiceError {
+  const reasons: Record<string, string> = {
+    EADDRINUSE: `HTTP_PORT ${port} is in use on ${host}; choose another, or 0 for any free one`,
+    EACCES: `HTTP_PORT ${port} needs more rights than this process has; choose one above 1023`,
+  }
+  const reason = reasons[(error as NodeJS.ErrnoException).code ?? '']
+  const message = reason ?? `cannot listen on HTTP_HOST ${host}, HTTP_PORT ${port}: ${messageOf(error)}`
+  return new SluiceError('invalid-config', message, { cause: error })
+}

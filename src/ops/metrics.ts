@@ -1,0 +1,188 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { BatcherTelemetry, PartitionTelemetry } from '../core/telemetry.ts'
+import { METRICS, type MetricTable } from './metric-table.ts'
+
+interface MetricsOptions {
+  /** Release of Sluice. */
+  readonly release: string
+  /** Whether to add prom-client's metrics of the process: CPU, memory, event loop, garbage collection. */
+  readonly process: boolean
+}
+
+interface ModelLabels {
+  readonly model: string
+  readonly version: string
+}
+
+interface PartitionLabels extends ModelLabels {
+  readonly topic: string
+  readonly partition: number
+}
+
+/** What the worker has done since it started, over all partitions. */
+export interface Totals {
+  readonly recordsIn: number
+  readonly predictions: number
+  readonly deadLetters: number
+}
+
+type MetricOf<Type, Label extends string> = {
+  counter: Counter<Label>
+  gauge: Gauge<Label>
+  histogram: Histogram<Label>
+}[Type & ('counter' | 'gauge' | 'histogram')]
+
+type Metric = {
+  readonly [K in keyof MetricTable]: MetricOf<MetricTable[K]['type'], MetricTable[K]['labels'][number]>
+}
+
+/**
+ * All metrics of one worker. A reporter binds its labels once, and its series exist, at zero, from the moment that it
+ * does, so that a rate sees the first event. All the calls for a batch and its transaction take about 5 µs together,
+ * most of which prom-client spends on joining the bound labels; that is why nothing here is called once a record.
+ */
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #metric: Metric
+  readonly #totals = { recordsIn: 0, predictions: 0, deadLetters: 0 }
+
+  constructor(options: MetricsOptions) {
+    this.#metric = createMetrics(this.#registry)
+    this.#metric.buildInfo.set({ release: options.release, node: process.version }, 1)
+    if (options.process) collectDefaultMetrics({ register: this.#registry })
+  }
+
+  get totals(): Totals {
+    return { ...this.#totals }
+  }
+
+  rebalanced(): void {
+    this.#metric.rebalances.inc()
+  }
+
+  ready(value: boolean): void {
+    this.#metric.ready.set(Number(value))
+  }
+
+  /** The reporter of one assignment of an input partition, served by one model version. */
+  partition(labels: PartitionLabels): PartitionTelemetry {
+    const metric = this.#metric
+    const totals = this.#totals
+    const at = { topic: labels.topic, partition: String(labels.partition) }
+    const recordsIn = started(metric.recordsIn.labels(at))
+    const predictions = started(metric.predictions.labels({ ...at, model: labels.model, version: labels.version }))
+    const deadLetters = lazily((code: string) => metric.deadLetters.labels({ ...at, code }))
+    const output = metric.output.labels(at)
+    const endToEnd = metric.endToEnd.labels(at)
+    const commit = metric.commit.labels(at)
+    const lag = metric.lag.labels(at)
+    const paused = metric.paused.labels(at)
+    const outcomes = {
+      committed: started(metric.transactions.labels({ ...at, outcome: 'committed' })),
+      aborted: started(metric.transactions.labels({ ...at, outcome: 'aborted' })),
+      fenced: started(metric.transactions.labels({ ...at, outcome: 'fenced' })),
+    }
+    paused.set(0)
+
+    return {
+      recordsIn(count) {
+        totals.recordsIn += count
+        recordsIn.inc(count)
+      },
+      predictions(count) {
+        totals.predictions += count
+        predictions.inc(count)
+      },
+      deadLetter(code) {
+        totals.deadLetters++
+        deadLetters(code).inc()
+      },
+      outputMs: ms => output.observe(ms / 1000),
+      endToEndMs: ms => endToEnd.observe(ms / 1000),
+      transaction(outcome, ms) {
+        outcomes[outcome].inc()
+        if (outcome === 'committed') commit.observe(ms / 1000)
+      },
+      lag: records => lag.set(records),
+      paused: value => paused.set(Number(value)),
+      remove() {
+        metric.lag.remove(at)
+        metric.paused.remove(at)
+      },
+    }
+  }
+
+  /** The reporter of the batcher of one model version. */
+  batcher({ model, version }: ModelLabels): BatcherTelemetry {
+    const metric = this.#metric
+    const at = { model, version }
+    const size = metric.batchSize.labels(at)
+    const triggers = {
+      'session-free': started(metric.batchTrigger.labels({ ...at, trigger: 'session-free' })),
+      full: started(metric.batchTrigger.labels({ ...at, trigger: 'full' })),
+      delay: started(metric.batchTrigger.labels({ ...at, trigger: 'delay' })),
+    }
+    const queue = metric.queue.labels(at)
+    const input = metric.input.labels(at)
+    const compute = metric.compute.labels(at)
+    const sessions = metric.sessions.labels(at)
+    const sessionsBusy = metric.sessionsBusy.labels(at)
+    const sessionBusy = lazily((provider: string) => metric.sessionBusy.labels({ ...at, provider }))
+
+    return {
+      batch(rows, trigger, timings) {
+        size.observe(rows)
+        triggers[trigger].inc()
+        queue.observe(timings.queueMs / 1000)
+        input.observe(timings.inputMs / 1000)
+        compute.observe(timings.computeMs / 1000)
+      },
+      sessions(busy, size) {
+        sessionsBusy.set(busy)
+        sessions.set(size)
+      },
+      sessionBusyMs: (provider, ms) => sessionBusy(provider).inc(ms / 1000),
+    }
+  }
+
+  /** Everything in the text format of Prometheus. */
+  async expose(): Promise<{ readonly contentType: string; readonly body: string }> {
+    return { contentType: this.#registry.contentType, body: await this.#registry.metrics() }
+  }
+}
+
+function createMetrics(registry: Registry): Metric {
+  const metrics = Object.entries(METRICS).map(([key, row]) => [key, createMetric(row, registry)])
+  return Object.fromEntries(metrics)
+}
+
+function createMetric(row: MetricTable[keyof MetricTable], registry: Registry) {
+  const options = { name: row.name, help: row.help, labelNames: [...row.labels], registers: [registry] }
+  switch (row.type) {
+    case 'counter':
+      return new Counter(options)
+    case 'gauge':
+      return new Gauge(options)
+    case 'histogram':
+      return new Histogram({ ...options, buckets: [...row.buckets] })
+  }
+}
+
+/** Makes the series of a counter visible at zero. */
+function started<C extends { inc(by: number): void }>(counter: C): C {
+  counter.inc(0)
+  return counter
+}
+
+/** Remembers what `make` made, for labels whose values are not known beforehand but are few. */
+function lazily<T>(make: (value: string) => T): (value: string) => T {
+  const made = new Map<string, T>()
+  return value => {
+    let it = made.get(value)
+    if (it === undefined) {
+      it = make(value)
+      made.set(value, it)
+    }
+    return it
+  }
+}

@@ -1,0 +1,51 @@
+import type { ModelIdentity } from '../core/transaction.ts'
+import type { HealthReport } from './health.ts'
+import type { Totals } from './metrics.ts'
+
+/** One input partition that this worker owns, as people see it. Offsets are null until they are known. */
+export interface PartitionStatus {
+  readonly topic: string
+  readonly partition: number
+  /** State of its task, in the task's own word. */
+  readonly state: string
+  /** Offset to read next. */
+  readonly position: number | null
+  /** Offset up to which everything is committed. */
+  readonly committed: number | null
+  /** Records from `committed` to the end of the log. */
+  readonly lag: number | null
+  /** Records read and not committed. */
+  readonly inFlight: number
+  /** Whether reading waits because enough is in flight. */
+  readonly paused: boolean
+}
+
+/** The sessions of one model version. */
+export interface SessionsStatus {
+  readonly size: number
+  readonly busy: number
+  /** As SESSIONS has them: `cpu*2`. */
+  readonly spec: string
+}
+
+/** What a worker says about itself. Plain data for JSON, without secrets. */
+export interface WorkerStatus {
+  readonly groupId: string
+  readonly inputTopic: string
+  readonly outputTopic: string
+  readonly deadLetterTopic: string
+  readonly guarantee: 'exactly-once' | 'at-least-once'
+  /** Null until the model is loaded. */
+  readonly model: Omit<ModelIdentity, 'provider'> | null
+  readonly sessions: SessionsStatus | null
+  readonly partitions: readonly PartitionStatus[]
+}
+
+/** Body of `GET /status`. */
+export interface StatusBody extends WorkerStatus {
+  readonly release: string
+  /** Seconds since the process started. */
+  readonly uptime: number
+  readonly health: HealthReport
+  readonly totals: Totals
+}

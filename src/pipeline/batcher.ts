@@ -1,0 +1,196 @@
+import { Backoff } from '../core/backoff.ts'
+import type { Clock, Timer } from '../core/clock.ts'
+import { SluiceError } from '../core/errors.ts'
+import type { RunTimings, SessionPool } from '../core/inference.ts'
+import type { BatcherTelemetry, BatchTrigger } from '../core/telemetry.ts'
+import type { ModelIdentity } from '../core/transaction.ts'
+import { decide } from './batch-policy.ts'
+import { type IsolatedRun, runIsolated } from './isolation.ts'
+import { MicroBatch } from './micro-batch.ts'
+
+/** Something with records to decode: a partition task. */
+export interface RowSource {
+  /**
+   * Decodes its next records into rows of `batch`, until the batch is full or it has no more for now.
+   * @returns whether more records wait; a source that says no offers itself again when it has some
+   */
+  pack(batch: MicroBatch): boolean
+}
+
+export interface BatcherOptions {
+  readonly pool: SessionPool
+  /** Name, version and hash for the headers; the provider is the session's. */
+  readonly model: Omit<ModelIdentity, 'provider'>
+  readonly maxQueueDelayMs: number
+  readonly telemetry: BatcherTelemetry
+  readonly clock: Clock
+  /**
+   * Runs a row that is known to be good. Asked before rows are called bad: when it fails too, the fault is the
+   * system's, and nothing is dead-lettered for it.
+   */
+  readonly probe: () => Promise<void>
+  /** A condition for people: no session can run the model; undefined when it can again. */
+  readonly onCondition: (error: SluiceError | undefined) => void
+}
+
+/**
+ * Gathers the rows of all tasks of a replica into micro-batches of one model version, so that fifty quiet partitions
+ * still fill one batch.
+ *
+ *   offer ─▶ open batch (rows decoded into a slot) ──close──▶ ready ──idle session──▶ running ──▶ parts settled
+ *
+ * Sources take turns, a batch each, so that a partition with a long backlog does not starve the others. Rows are decoded
+ * as soon as a slot is free, while the sessions still compute; when no slot is free records wait undecoded, and the
+ * tasks stop fetching. Everything happens in one thread: no step here awaits except the run itself.
+ */
+export class Batcher {
+  readonly #options: BatcherOptions
+  readonly #sources: RowSource[] = []
+  readonly #ready: { batch: MicroBatch; trigger: BatchTrigger }[] = []
+  readonly #identities = new Map<string, ModelIdentity>()
+  #open: MicroBatch | undefined
+  #pumping = false
+  #closed = false
+  #delay: Timer | undefined
+
+  constructor(options: BatcherOptions) {
+    this.#options = options
+    options.pool.onAvailable(() => this.#schedule())
+  }
+
+  /** Says that `source` has records. Harmless when it said so before. */
+  offer(source: RowSource): void {
+    if (!this.#sources.includes(source)) this.#sources.push(source)
+    this.#schedule()
+  }
+
+  /** The source is gone; rows of it that are packed already run along. */
+  withdraw(source: RowSource): void {
+    const at = this.#sources.indexOf(source)
+    if (at >= 0) this.#sources.splice(at, 1)
+  }
+
+  /** Stops waiting for sessions; what still runs is settled as it is. Call it when the tasks are gone. */
+  close(): void {
+    this.#closed = true
+    this.#delay?.cancel()
+  }
+
+  /** Once per turn of the event loop, after everything that one fetch brought has been offered. */
+  #schedule(): void {
+    if (this.#pumping) return
+    this.#pumping = true
+    queueMicrotask(() => {
+      this.#pumping = false
+      this.#pump()
+    })
+  }
+
+  #pump(): void {
+    do {
+      this.#startReady()
+      this.#fillOpen()
+    } while (this.#closeOpen())
+    this.#startReady()
+  }
+
+  #startReady(): void {
+    while (this.#ready.length > 0 && this.#options.pool.idle > 0) {
+      const { batch, trigger } = this.#ready.shift()!
+      void this.#run(batch, trigger)
+    }
+  }
+
+  #fillOpen(): void {
+    while (this.#sources.length > 0) {
+      this.#open ??= this.#openBatch()
+      if (this.#open === undefined || this.#open.full) return
+      const source = this.#sources.shift()!
+      const startedAt = this.#options.clock.now()
+      if (this.#open.rows === 0) this.#open.openedAt = startedAt
+      if (source.pack(this.#open)) this.#sources.push(source)
+      this.#open.inputMs += this.#options.clock.now() - startedAt
+    }
+  }
+
+  #openBatch(): MicroBatch | undefined {
+    const slot = this.#options.pool.acquire()
+    if (slot === undefined) return undefined
+    return new MicroBatch(slot, this.#options.clock.now(), freed => this.#options.pool.release(freed))
+  }
+
+  /** Closes the open batch if the policy says so. Returns whether it did: then there may be room for another. */
+  #closeOpen(): boolean {
+    const batch = this.#open
+    if (batch === undefined) return false
+    const { pool, clock, maxQueueDelayMs } = this.#options
+    const free = Math.max(0, pool.idle - this.#ready.length)
+    const decision = decide(
+      { rows: batch.rows, capacity: batch.slot.capacity, openedAt: batch.openedAt },
+      free,
+      clock.now(),
+      maxQueueDelayMs,
+    )
+    this.#delay?.cancel()
+    this.#delay = undefined
+    if (decision === 'gather') return false
+    if ('waitMs' in decision) {
+      this.#delay = clock.after(decision.waitMs, () => this.#schedule())
+      return false
+    }
+    this.#open = undefined
+    this.#ready.push({ batch, trigger: decision.close })
+    return true
+  }
+
+  async #run(batch: MicroBatch, trigger: BatchTrigger): Promise<void> {
+    const { pool, telemetry, clock } = this.#options
+    const startedAt = clock.now()
+    const running = this.#runUntilSettled(batch)
+    telemetry.sessions(pool.size - pool.idle, pool.size)
+    const { timings, faults } = await running
+    batch.faults = faults
+    batch.model = this.#identity(timings)
+    const computeMs = timings?.computeMs ?? 0
+    const queueMs = startedAt - batch.openedAt - batch.inputMs + (timings?.waitMs ?? 0)
+    telemetry.batch(batch.rows, trigger, { queueMs: Math.max(0, queueMs), inputMs: batch.inputMs, computeMs })
+    telemetry.sessions(pool.size - pool.idle, pool.size)
+    if (timings !== undefined) telemetry.sessionBusyMs(timings.provider, computeMs)
+    for (const part of batch.parts) part.settled()
+    this.#schedule()
+  }
+
+  /** Bad rows are only called bad when a good row runs: otherwise the system is at fault, and the batch waits for it. */
+  async #runUntilSettled(batch: MicroBatch): Promise<IsolatedRun> {
+    const { pool, probe, clock, onCondition } = this.#options
+    const backoff = new Backoff(100, 5_000)
+    for (;;) {
+      const outcome = await runIsolated((first, rows) => pool.run(batch.slot, first, rows), batch.rows)
+      if (outcome.faults === undefined || this.#closed) return outcome
+      try {
+        await probe()
+        onCondition(undefined)
+        return outcome
+      } catch (error) {
+        onCondition(asCondition(error))
+        await clock.sleep(backoff.next())
+      }
+    }
+  }
+
+  /** One object for each provider, so that the header block it becomes is encoded once. */
+  #identity(timings: RunTimings | undefined): ModelIdentity {
+    const provider = timings?.provider ?? 'none'
+    let identity = this.#identities.get(provider)
+    if (identity === undefined) {
+      identity = { ...this.#options.model, provider }
+      this.#identities.set(provider, identity)
+    }
+    return identity
+  }
+}
+
+function asCondition(error: unknown): SluiceError {
+  const reason = error instanceof Error ? error.message : String(error)
+  return new SluiceError('session-crashed', `No session can run the model, not even on a golden sample: ${reason}`)
+}

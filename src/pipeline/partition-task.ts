@@ -1,0 +1,327 @@
+import { Backoff } from '../core/backoff.ts'
+import type { Clock } from '../core/clock.ts'
+import type { FeatureDecoder, PredictionEncoder } from '../core/codec.ts'
+import { messageOf, SluiceError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { FetchedRecords } from '../core/record-batch.ts'
+import type { PartitionTelemetry } from '../core/telemetry.ts'
+import { type Committer, FencedError, type FetchTarget } from '../core/transaction.ts'
+import type { Batcher, RowSource } from './batcher.ts'
+import type { MicroBatch } from './micro-batch.ts'
+import { emitPart } from './output-stage.ts'
+import { Part, type Settled, TaskRun } from './task-run.ts'
+
+/**
+ *                 ┌──── failure: everything of before is dropped ───┐
+ *                 ▼                                                 │
+ *   CREATED ─▶ INITIALISING ──────────────▶ RUNNING ────────────────┤
+ *                 │  │                        │                     │
+ *                 │  └─▶ HALTED ◀─────────────┤ data would be skipped
+ *                 │                           ▼                     │
+ *                 └────────────────────▶ DRAINING ──▶ CLOSED        │
+ *                                                                   │
+ *   FENCED: from anywhere, when another owner initialised the id ◀──┘
+ */
+export type TaskState = 'CREATED' | 'INITIALISING' | 'RUNNING' | 'DRAINING' | 'CLOSED' | 'FENCED' | 'HALTED'
+
+/** How a task ended. `halted` and `fenced` leave the partition unserved; `failed` is for the whole worker. */
+export type TaskEnd =
+  | { readonly how: 'closed' | 'fenced' }
+  | { readonly how: 'halted' | 'failed'; readonly error: SluiceError }
+
+export interface TaskOptions {
+  readonly topic: string
+  readonly partition: number
+  readonly committer: Committer
+  readonly batcher: Batcher
+  readonly decoder: FeatureDecoder
+  readonly encoder: PredictionEncoder
+  readonly telemetry: PartitionTelemetry
+  readonly log: Log
+  readonly clock: Clock
+  /** Records fetched and not yet committed, at which fetching pauses. */
+  readonly maxInFlight: number
+  readonly maxOutputBytes: number
+  readonly commitIntervalMs: number
+  /** Runs initialisations, a few at a time. */
+  readonly limit: <T>(initialise: () => Promise<T>) => Promise<T>
+  /** What keeps this partition from going on; undefined when nothing does any more. */
+  readonly onCondition: (error: SluiceError | undefined) => void
+  /** The fetcher should look again: the position was set, or there is room. */
+  readonly onWanted: () => void
+}
+
+/**
+ * One input partition that this replica owns. It keeps the order of its records, owns one transactional producer, and
+ * moves the partition's offset only in the transaction that carries the output of the records below it.
+ *
+ * Group commit: whatever has settled while a transaction ran goes into the next one, at once. No timer, no promise per
+ * record: latency is one transaction when idle, and transactions are full when busy.
+ */
+export class PartitionTask implements FetchTarget, RowSource {
+  readonly topic: string
+  readonly partition: number
+  readonly #options: TaskOptions
+  #state: TaskState = 'CREATED'
+  #run = new TaskRun(0, () => {})
+  #endOffset = 0
+  #paused = false
+  #failure: Error | undefined
+  readonly #stop = new AbortController()
+
+  constructor(options: TaskOptions) {
+    this.#options = options
+    this.topic = options.topic
+    this.partition = options.partition
+    this.#run.over = true
+  }
+
+  get state(): TaskState {
+    return this.#state
+  }
+
+  /** For the status page. */
+  get progress() {
+    const { position, committedOffset, inFlight } = this.#run
+    return { position, committedOffset, inFlight, endOffset: this.#endOffset, paused: this.#paused }
+  }
+
+  /** Serves the partition until it is drained, taken over or halted. Resolves with how it ended; never rejects. */
+  async serve(): Promise<TaskEnd> {
+    const backoff = new Backoff(50, 5_000)
+    let end: TaskEnd | undefined
+    while (end === undefined) {
+      try {
+        await this.#initialise()
+        backoff.reset()
+        await this.#commitUntilStopped(this.#run)
+        end = { how: 'closed' }
+      } catch (error) {
+        end = this.#endAfter(error)
+        if (end === undefined) await this.#options.clock.sleep(backoff.next(), this.#stop.signal)
+      }
+      this.#discardRun()
+      if (this.#stop.signal.aborted) end ??= { how: 'closed' }
+    }
+    await this.#options.committer.close()
+    this.#state = STATE_AT_END[end.how]
+    this.#options.telemetry.remove()
+    return end
+  }
+
+  /** Finishes what is in the pipeline, commits it and ends; what is not yet decoded is left for the next owner. */
+  drain(): void {
+    if (this.#state === 'RUNNING') {
+      this.#state = 'DRAINING'
+      this.#run.undecoded.length = 0
+      this.#run.wake.notify()
+    } else this.abort()
+  }
+
+  /** Ends without committing what is in flight. */
+  abort(): void {
+    this.#stop.abort()
+    this.#run.wake.notify()
+  }
+
+  // FetchTarget
+
+  get position(): number | undefined {
+    if (this.#state !== 'RUNNING') return undefined
+    const room = this.#run.inFlight < this.#options.maxInFlight
+    if (room === this.#paused) {
+      this.#paused = !room
+      this.#options.telemetry.paused(this.#paused)
+    }
+    return room ? this.#run.position : undefined
+  }
+
+  accept(fetched: FetchedRecords): void {
+    const records = this.#run.queue(fetched)
+    this.#endOffset = fetched.endOffset
+    if (records > 0) {
+      this.#options.telemetry.recordsIn(records)
+      this.#options.batcher.offer(this)
+    } else if (this.#run.dirty) this.#run.wake.notify()
+    this.#reportLag()
+  }
+
+  fail(error: Error): void {
+    this.#failure = error
+    this.#run.wake.notify()
+  }
+
+  // RowSource
+
+  pack(microBatch: MicroBatch): boolean {
+    const run = this.#run
+    while (run.undecoded.length > 0 && run.blockedOn === undefined) {
+      if (microBatch.full) return true
+      this.#packBatch(run, microBatch)
+    }
+    return false
+  }
+
+  /** Decodes records of the batch at the head of the queue until it ends, the micro-batch is full, or a schema is needed. */
+  #packBatch(run: TaskRun, microBatch: MicroBatch): void {
+    const queued = run.undecoded[0]!
+    const { batch } = queued
+    const { decoder } = this.#options
+    const { inputs } = microBatch.slot
+    const part = new Part(run, queued, microBatch.rows)
+    while (queued.cursor < batch.count && !microBatch.full) {
+      const outcome = decoder.decode(batch, queued.cursor, microBatch.rows, inputs)
+      if (outcome === undefined) microBatch.rows++
+      else if ('schemaId' in outcome) {
+        this.#loadSchema(run, outcome.schemaId)
+        break
+      } else part.fault(queued.cursor, outcome)
+      queued.cursor++
+    }
+    part.to = queued.cursor
+    if (queued.cursor === batch.count) run.undecoded.shift()
+    if (part.records > 0) this.#admit(run, part, microBatch)
+  }
+
+  #admit(run: TaskRun, part: Part, microBatch: MicroBatch): void {
+    run.parts.push(part)
+    if (microBatch.rows > part.firstRow) {
+      part.microBatch = microBatch
+      microBatch.hold(part)
+    } else part.settled()
+  }
+
+  /** Decoding of this partition waits; the batcher goes on with the others. */
+  #loadSchema(run: TaskRun, schemaId: number): void {
+    run.blockedOn = schemaId
+    const { decoder, batcher, clock, onCondition } = this.#options
+    const backoff = new Backoff(100, 5_000)
+    const load = async (): Promise<void> => {
+      for (;;) {
+        try {
+          await decoder.load(schemaId)
+          break
+        } catch (error) {
+          if (run.over) return
+          onCondition(asSluiceError(error, 'registry-unreachable'))
+          await clock.sleep(backoff.next(), this.#stop.signal)
+        }
+      }
+      if (run.over) return
+      onCondition(undefined)
+      run.blockedOn = undefined
+      batcher.offer(this)
+    }
+    void load()
+  }
+
+  // The life of one run
+
+  /** Rule 2 of the protocol: fence the former owner, then read the committed offset, only then fetch. */
+  async #initialise(): Promise<void> {
+    this.#state = 'INITIALISING'
+    const start = await this.#options.limit(() => this.#options.committer.initialise())
+    this.#failure = undefined
+    const run = new TaskRun(start.offset, () => this.#emitSettled(run))
+    this.#run = run
+    if (this.#stop.signal.aborted) return
+    this.#state = 'RUNNING'
+    this.#options.onCondition(undefined)
+    this.#options.log.info({ offset: start.offset, committed: start.committed }, 'partition task is running')
+    this.#options.onWanted()
+  }
+
+  #discardRun(): void {
+    this.#run.abandon()
+    this.#options.batcher.withdraw(this)
+  }
+
+  /** Results leave in the order of the input, whatever order the sessions finish in. */
+  #emitSettled(run: TaskRun): void {
+    const { committer, encoder, telemetry, clock, maxOutputBytes } = this.#options
+    const startedAt = clock.now()
+    while (run.parts[0]?.done) {
+      const part = run.parts.shift()!
+      const counts = emitPart(part, { output: committer.output, encoder, maxOutputBytes })
+      part.microBatch?.letGo()
+      telemetry.predictions(counts.predictions)
+      for (const code of counts.deadLetters) telemetry.deadLetter(code)
+      run.settledOffset = part.endOffset
+      run.settledRecords += part.records
+      run.settledTimestamps.push(part.queued.batch.timestamps[part.from]!)
+    }
+    telemetry.outputMs(clock.now() - startedAt)
+    run.wake.notify()
+  }
+
+  async #commitUntilStopped(run: TaskRun): Promise<void> {
+    const { clock, commitIntervalMs } = this.#options
+    let lastCommitAt = Number.NEGATIVE_INFINITY
+    while (!this.#stop.signal.aborted) {
+      await run.wake.wait()
+      if (this.#failure !== undefined) throw this.#failure
+      if (this.#stop.signal.aborted) return
+      const floor = lastCommitAt + commitIntervalMs - clock.now()
+      if (run.dirty && floor > 0) await clock.sleep(floor, this.#stop.signal)
+      lastCommitAt = clock.now()
+      if (run.dirty) await this.#commit(run)
+      if (this.#state === 'DRAINING' && run.parts.length === 0 && !run.dirty) return
+    }
+  }
+
+  async #commit(run: TaskRun): Promise<void> {
+    const { committer, telemetry, clock } = this.#options
+    const settled = run.takeSettled()
+    const startedAt = clock.now()
+    await committer.commit(settled.offset)
+    telemetry.transaction('committed', clock.now() - startedAt)
+    run.committedOffset = settled.offset
+    run.inFlight -= settled.records
+    this.#observe(settled)
+    this.#options.onCondition(undefined)
+    this.#options.onWanted()
+    if (run.dirty) run.wake.notify()
+  }
+
+  #observe(settled: Settled): void {
+    const now = this.#options.clock.wallTime()
+    for (const timestamp of settled.timestamps) this.#options.telemetry.endToEndMs(Math.max(0, now - timestamp))
+    this.#reportLag()
+  }
+
+  #reportLag(): void {
+    this.#options.telemetry.lag(Math.max(0, this.#endOffset - this.#run.committedOffset))
+  }
+
+  /**
+   * What a failure means for the task: an end, or (undefined) a new initialisation. Only an initialisation halts it: it
+   * compares the committed offset with the log, so what a fetch complains of is looked at again there.
+   */
+  #endAfter(error: unknown): TaskEnd | undefined {
+    const { log, telemetry, onCondition } = this.#options
+    if (error instanceof FencedError) {
+      log.info({ reason: error.message }, 'partition task is fenced: another owner took over')
+      telemetry.transaction('fenced', 0)
+      return { how: 'fenced' }
+    }
+    const known = asSluiceError(error, 'internal')
+    if (known.response === 'exit') return { how: 'failed', error: known }
+    onCondition(known)
+    const initialising = this.#state === 'INITIALISING'
+    if (known.response === 'halt' && initialising) return { how: 'halted', error: known }
+    if (!initialising) telemetry.transaction('aborted', 0)
+    log.warn({ code: known.code, reason: known.message }, 'partition task starts over from the committed offset')
+    return undefined
+  }
+}
+
+const STATE_AT_END: Record<TaskEnd['how'], TaskState> = {
+  closed: 'CLOSED',
+  fenced: 'FENCED',
+  halted: 'HALTED',
+  failed: 'CLOSED',
+}
+
+function asSluiceError(error: unknown, fallback: 'internal' | 'registry-unreachable'): SluiceError {
+  return error instanceof SluiceError ? error : new SluiceError(fallback, messageOf(error), { cause: error })
+}

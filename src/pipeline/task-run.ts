@@ -1,0 +1,141 @@
+import type { RecordFault } from '../core/errors.ts'
+import { type FetchedRecords, offsetOf, type RecordBatch } from '../core/record-batch.ts'
+import { Signal } from '../core/signal.ts'
+import type { BatchPart, MicroBatch } from './micro-batch.ts'
+
+/** A fetched batch on its way through the task. */
+export interface QueuedBatch {
+  readonly batch: RecordBatch
+  /** The next record to decode. */
+  cursor: number
+  /** Where the partition stands once all its records are settled: past control records that follow it, too. */
+  endOffset: number
+}
+
+/** Consecutive records of one batch that were decoded into the same micro-batch, good and bad. */
+export class Part implements BatchPart {
+  readonly queued: QueuedBatch
+  /** Records [from, to) of the batch. */
+  readonly from: number
+  to: number
+  readonly firstRow: number
+  microBatch: MicroBatch | undefined
+  /** Records that could not be decoded, by index; they have no row. */
+  faults: Map<number, RecordFault> | undefined
+  done = false
+  readonly #run: TaskRun
+
+  constructor(run: TaskRun, queued: QueuedBatch, firstRow: number) {
+    this.#run = run
+    this.queued = queued
+    this.from = queued.cursor
+    this.to = queued.cursor
+    this.firstRow = firstRow
+  }
+
+  get records(): number {
+    return this.to - this.from
+  }
+
+  /** The offset that is committed once this part is out. */
+  get endOffset(): number {
+    const { batch, endOffset } = this.queued
+    return this.to === batch.count ? endOffset : offsetOf(batch, this.to - 1) + 1
+  }
+
+  fault(index: number, fault: RecordFault): void {
+    this.faults ??= new Map()
+    this.faults.set(index, fault)
+  }
+
+  settled(): void {
+    this.done = true
+    if (this.#run.over) this.microBatch?.letGo()
+    else this.#run.settled()
+  }
+}
+
+/** The content of one transaction: all that was settled when it began. */
+export interface Settled {
+  readonly offset: number
+  readonly records: number
+  readonly timestamps: readonly number[]
+}
+
+/**
+ * What a task holds between two initialisations of its producer. A re-initialisation throws the whole object away, and
+ * with it every buffer and result of before; results that arrive later find that their run is over and are dropped.
+ */
+export class TaskRun {
+  /** Fetched, not yet decoded; in offset order. */
+  readonly undecoded: QueuedBatch[] = []
+  /** Decoded, in offset order; the head leaves when it is done, so that output keeps the order of input. */
+  readonly parts: Part[] = []
+  /** What the commit loop waits for. */
+  readonly wake = new Signal()
+  over = false
+  /** Next offset to fetch. */
+  position: number
+  /** Every record below is in the output writer or in a committed transaction. */
+  settledOffset: number
+  committedOffset: number
+  /** Records fetched and not yet committed. */
+  inFlight = 0
+  /** Of these, the records that the next transaction carries. */
+  settledRecords = 0
+  /** Timestamps (ms since the epoch) of the oldest record of each part that the next transaction carries. */
+  settledTimestamps: number[] = []
+  /** The schema that decoding waits for. */
+  blockedOn: number | undefined
+  readonly #onSettled: () => void
+
+  /** @param onSettled is told when a part is done, while the run lasts */
+  constructor(start: number, onSettled: () => void) {
+    this.position = start
+    this.settledOffset = start
+    this.committedOffset = start
+    this.#onSettled = onSettled
+  }
+
+  /** Takes a fetch; its control records count as settled with the record before them. */
+  queue(fetched: FetchedRecords): number {
+    let records = 0
+    for (const batch of fetched.batches) {
+      this.undecoded.push({ batch, cursor: 0, endOffset: offsetOf(batch, batch.count - 1) + 1 })
+      records += batch.count
+    }
+    this.position = fetched.nextOffset
+    this.inFlight += records
+    const last = this.undecoded.at(-1) ?? this.parts.at(-1)?.queued
+    if (last === undefined) this.settledOffset = fetched.nextOffset
+    else last.endOffset = fetched.nextOffset
+    return records
+  }
+
+  settled(): void {
+    this.#onSettled()
+  }
+
+  /** What a transaction that starts now carries; counting begins anew. */
+  takeSettled(): Settled {
+    const settled = { offset: this.settledOffset, records: this.settledRecords, timestamps: this.settledTimestamps }
+    this.settledRecords = 0
+    this.settledTimestamps = []
+    return settled
+  }
+
+  /** Whether a transaction has something to do. */
+  get dirty(): boolean {
+    return this.settledOffset > this.committedOffset
+  }
+
+  /** Ends the run: its micro-batches are let go of, its results will be ignored. */
+  abandon(): void {
+    this.over = true
+    this.undecoded.length = 0
+    for (const part of this.parts.splice(0)) {
+      if (part.done) part.microBatch?.letGo()
+    }
+    this.wake.notify()
+  }
+}

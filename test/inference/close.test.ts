@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { ManualTimers, openPool, rowSums } from './fixtures.ts'
+
+const run = promisify(execFile)
+
+describe('closing a pool', () => {
+  it('rejects what runs, what waits, and what comes later', async () => {
+    const pool = await openPool(rowSums())
+    const slot = pool.acquire()!
+    const running = pool.run(slot, 0, 1)
+    const waiting = pool.run(slot, 1, 1)
+    const both = Promise.all([
+      assert.rejects(running, { code: 'session-crashed', message: /was closed during a run/ }),
+      assert.rejects(waiting, { code: 'session-crashed', message: 'the session pool was closed' }),
+    ])
+    await pool.close()
+    await both
+    await assert.rejects(pool.run(slot, 0, 1), { code: 'session-crashed', message: 'the session pool was closed' })
+    assert.equal(pool.idle, 0)
+    assert.equal(pool.acquire(), undefined)
+    pool.release(slot)
+    await pool.close()
+  })
+
+  it('cancels the restart of a crashed session', async () => {
+    const clock = new ManualTimers()
+    const pool = await openPool(rowSums(), 'cpu', { clock, threadUrl: new URL('./mortal-thread.ts', import.meta.url) })
+    await assert.rejects(pool.run(pool.acquire()!, 0, 13), { code: 'session-crashed' })
+    assert.equal(clock.pending, 1)
+    await pool.close()
+    assert.equal(clock.pending, 0)
+  })
+
+  it('leaves nothing that keeps the process alive', async () => {
+    const script = fileURLToPath(new URL('./open-and-close.ts', import.meta.url))
+    const { stdout } = await run(process.execPath, [script], { timeout: 30_000 })
+    assert.equal(stdout, 'sum 10\nsession-failed\n')
+  })
+})

@@ -1,0 +1,108 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { type Clock, systemClock, type Timer } from '../../src/core/clock.ts'
+import { type Log, silentLog } from '../../src/core/log.ts'
+import type { ModelSpec } from '../../src/core/model.ts'
+import type { ElementType, RowSpec } from '../../src/core/tensor.ts'
+import { parseSessions } from '../../src/inference/placement.ts'
+import { createSessionPool, type OnnxSessionPool, type SessionPoolOptions } from '../../src/inference/pool.ts'
+
+export interface Fixture {
+  readonly modelFile: string
+  readonly spec: ModelSpec
+}
+
+type Tensors = Readonly<Record<string, readonly [type: ElementType, rowShape: readonly number[]]>>
+
+/** A model of test/fixtures/onnx with the description that a model.json would give it. */
+export function fixture(name: string, inputs: Tensors, outputs: Tensors, fixedBatch: number | null = null): Fixture {
+  const modelFile = fileURLToPath(new URL(`../fixtures/onnx/${name}.onnx`, import.meta.url))
+  const spec: ModelSpec = {
+    name,
+    version: '1',
+    sha256: createHash('sha256').update(readFileSync(modelFile)).digest('hex'),
+    inputs: rowSpecs(inputs).map(input => ({ ...input, features: [] })),
+    outputs: rowSpecs(outputs).map(output => ({ ...output, field: output.tensor })),
+    fixedBatch,
+    tolerance: { absolute: 0, relative: 0 },
+    training: {},
+  }
+  return { modelFile, spec }
+}
+
+function rowSpecs(tensors: Tensors): RowSpec[] {
+  return Object.entries(tensors).map(([tensor, [type, rowShape]]) => {
+    return { tensor, type, rowShape, width: rowShape.reduce((product, dimension) => product * dimension, 1) }
+  })
+}
+
+/** Adds up the four numbers of each row. */
+export const rowSums = () => fixture('row-sums', { x: ['float32', [4]] }, { sum: ['float32', [1]] })
+
+/** Ten times the index, from 0 to 9; the runtime refuses any other. */
+export const lookup = () => fixture('lookup', { index: ['int64', [1]] }, { value: ['float32', [1]] })
+
+export async function openPool(
+  { modelFile, spec }: Fixture,
+  sessions = 'cpu',
+  options: Partial<SessionPoolOptions> = {},
+): Promise<OnnxSessionPool> {
+  return createSessionPool({
+    modelFile,
+    spec,
+    sessions: parseSessions(sessions),
+    intraOpThreads: 1,
+    maxBatchSize: 64,
+    log: silentLog,
+    clock: systemClock,
+    ...options,
+  })
+}
+
+/** The clock of the machine, but timers only fire when told to. */
+export class ManualTimers implements Clock {
+  readonly now = systemClock.now
+  readonly wallTime = systemClock.wallTime
+  readonly sleep = systemClock.sleep
+  readonly #pending: { delayMs: number; callback: () => void }[] = []
+  #wake = () => {}
+
+  after(delayMs: number, callback: () => void): Timer {
+    const timer = { delayMs, callback }
+    this.#pending.push(timer)
+    this.#wake()
+    return { cancel: () => void this.#pending.splice(this.#pending.indexOf(timer), 1) }
+  }
+
+  /** Fires the next timer, as soon as there is one; resolves with the delay that it was set for. */
+  async fire(): Promise<number> {
+    while (this.#pending.length === 0) {
+      await new Promise<void>(resolve => {
+        this.#wake = resolve
+      })
+    }
+    const timer = this.#pending.shift()!
+    timer.callback()
+    return timer.delayMs
+  }
+
+  get pending(): number {
+    return this.#pending.length
+  }
+}
+
+/** Keeps the sentences that are logged, by level. */
+export function recordingLog(): { log: Log; lines: string[] } {
+  const lines: string[] = []
+  const keep = (level: string) => (fields: Record<string, unknown>, message: string) =>
+    lines.push(`${level} ${message} ${JSON.stringify(fields)}`)
+  const log: Log = {
+    debug: keep('debug'),
+    info: keep('info'),
+    warn: keep('warn'),
+    error: keep('error'),
+    child: () => log,
+  }
+  return { log, lines }
+}
