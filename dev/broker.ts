@@ -37,7 +37,7 @@ const STOP_PATIENCE_MS = 20_000
 /**
  * Starts a single-node Kafka on free ports of 127.0.0.1 with an empty data folder, and resolves when all its group and
  * transaction coordinators answer. It stops with this process, however that ends; `stop()` it when done.
- * Throws, with the end of the broker's log, when it does not come up; says what to install when Java or Maven is missing.
+ * Throws, with the broker's log from its first error on, when it does not come up; says what to install when Java or Maven is missing.
  */
 export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
   const report = options.report ?? (() => {})
@@ -98,7 +98,7 @@ export class Broker {
   readonly bootstrap: string
   /** The SASL/PLAIN listener of a broker with `acls`. */
   readonly sasl: SaslListener | undefined
-  /** The broker's own log; removed with the data. */
+  /** The broker's own log since its last `start()`; removed with the data. */
   readonly logFile: string
   /** The throw-away folder with data, log and properties. */
   readonly folder: string
@@ -154,7 +154,12 @@ export class Broker {
     else await this.#server.close()
   }
 
-  /** Ends the broker by a signal, SIGKILL for a crash, and resolves when it has exited. Its data stays for `start()`. */
+  /**
+   * Ends the broker by a signal, SIGKILL for a crash, and resolves when it has exited. Its data stays for `start()`.
+   * A transaction that was committed or aborted in the last moments before a crash may stay open on its partitions and
+   * hold read_committed readers back: while it restarts after a crash, Kafka 4.4 can find a partition without leader, and
+   * then drops the transaction's markers ("likely deleted already"). Nothing of what readers had seen before is lost.
+   */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     await this.#server.signal(signal, STOP_PATIENCE_MS)
   }

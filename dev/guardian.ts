@@ -29,7 +29,7 @@ process.on('disconnect', () => {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 
 function start(command: string, args: readonly string[], logFile: string): void {
-  const log = openSync(logFile, 'a')
+  const log = openSync(logFile, 'w')
   const child = spawn(command, args, { stdio: ['ignore', log, log] })
   server = child
   child.once('spawn', () => tell({ type: 'started', pid: child.pid! }))

@@ -4,6 +4,7 @@ import type { GuardedServer } from './guarded.ts'
 import { tail } from './java.ts'
 
 const BETWEEN_TRIES_MS = 100
+const LOG_LINES = 20
 
 /** What a server that does not come up is called, and where its last words are. */
 export interface Starting {
@@ -15,7 +16,7 @@ export interface Starting {
 
 /**
  * Tries `probe` until it succeeds. Throws when the server exits or the time is up: what was waited for, how the last
- * try failed, and the end of the server's log.
+ * try failed, and the server's log from its first error on.
  */
 export async function untilReady(server: GuardedServer, starting: Starting, probe: () => Promise<void>): Promise<void> {
   const aborter = new AbortController()
@@ -30,8 +31,8 @@ export async function untilReady(server: GuardedServer, starting: Starting, prob
     await retry(probe, aborter.signal)
   } catch (error) {
     const last = error instanceof Error ? error.message : String(error)
-    const log = tail(await readFile(starting.logFile, 'utf8').catch(() => '(none)'))
-    throw new Error(`${starting.name} did not start: ${why} (last try: ${last}). The end of its log:\n${log}`, {
+    const log = lastWords(await readFile(starting.logFile, 'utf8').catch(() => '(none)'))
+    throw new Error(`${starting.name} did not start: ${why} (last try: ${last}). From its log:\n${log}`, {
       cause: error,
     })
   } finally {
@@ -51,4 +52,15 @@ async function retry(probe: () => Promise<void>, signal: AbortSignal): Promise<v
     }
   }
   throw failure
+}
+
+// A server that gives up says why, with a page of stack frames, and then reports at length how it shuts everything down.
+function lastWords(log: string): string {
+  const error = log.search(/^.*\b(ERROR|FATAL)\b/m)
+  if (error === -1) return tail(log)
+  const lines = log.slice(error).trimEnd().split('\n')
+  return lines
+    .filter(line => !line.startsWith('\tat '))
+    .slice(0, LOG_LINES)
+    .join('\n')
 }

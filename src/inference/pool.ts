@@ -5,7 +5,6 @@ import type { RunTimings, SessionPool } from '../core/inference.ts'
 import type { Log } from '../core/log.ts'
 import type { ModelSpec } from '../core/model.ts'
 import type { TensorSlot } from '../core/tensor.ts'
-import type { SessionSetup } from './messages.ts'
 import { type Placement, threadsPerSession } from './placement.ts'
 import { availableProviders, usablePlacements } from './providers.ts'
 import { Session } from './session.ts'
@@ -13,6 +12,9 @@ import { checkSignature, type GraphSignature } from './signature.ts'
 import { slotCapacity, TensorSlots } from './slots.ts'
 
 const THREAD_URL = new URL('./session-thread.ts', import.meta.url)
+
+/** How long the end of the process may wait for runs in the runtime; a GPU that hangs must not hold it for ever. */
+const EXIT_PATIENCE_MS = 5_000
 
 /** One batch in the runtime and one being packed, for each session. */
 const SLOTS_PER_SESSION = 2
@@ -88,6 +90,11 @@ class Pool implements OnnxSessionPool {
   readonly #waiting: Waiting[] = []
   #listener = () => {}
   #closing: Promise<void> | undefined
+  /** `process.exit` amid a run would abort the process instead (see `Session.close`), with another exit code. */
+  readonly #onProcessExit = () => {
+    const deadline = performance.now() + EXIT_PATIENCE_MS
+    for (const session of this.#sessions) session.awaitRuntime(Math.max(0, deadline - performance.now()))
+  }
 
   constructor(options: SessionPoolOptions, placements: readonly Placement[], threads: number) {
     const { modelFile, spec, log, clock } = options
@@ -96,7 +103,7 @@ class Pool implements OnnxSessionPool {
     this.#sessions = placements.map(providers => {
       const { sha256, inputs, outputs, fixedBatch } = spec
       const { shared: slots } = this.#slots
-      const setup: SessionSetup = {
+      const setup = {
         modelFile,
         sha256,
         inputs,
@@ -131,6 +138,7 @@ class Pool implements OnnxSessionPool {
 
   /** Resolves when all sessions have the model open, with what the runtime says of it. */
   async start(): Promise<GraphSignature> {
+    process.once('exit', this.#onProcessExit)
     const [signature] = await Promise.all(this.#sessions.map(session => session.start()))
     return signature!
   }
@@ -162,9 +170,14 @@ class Pool implements OnnxSessionPool {
   }
 
   close(): Promise<void> {
-    this.#closing ??= Promise.all(this.#sessions.map(session => session.close())).then(() => {})
+    this.#closing ??= this.#closeSessions()
     this.#rejectWaiting(closed())
     return this.#closing
+  }
+
+  async #closeSessions(): Promise<void> {
+    await Promise.all(this.#sessions.map(session => session.close()))
+    process.off('exit', this.#onProcessExit)
   }
 
   #onIdle(): void {

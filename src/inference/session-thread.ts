@@ -20,6 +20,7 @@ const port = parentPort!
 const reply = (message: SessionReply) => port.postMessage(message)
 
 const session = await open()
+leaveRuntime()
 if (session === undefined) port.close()
 else serve(session)
 
@@ -69,12 +70,18 @@ async function run(runner: Runner, slot: TensorSlot, { first, rows, strings }: R
   try {
     const startedAt = performance.now()
     putStrings(slot.inputs, first, strings)
-    await runner.run(slot, first, rows)
+    await runner.run(slot, first, rows).finally(leaveRuntime)
     const computeMs = performance.now() - startedAt
     reply({ kind: 'finished', computeMs, strings: takeStrings(slot.outputs, first, rows) })
   } catch (error) {
     reply({ kind: 'failed', reason: messageOf(error) })
   }
+}
+
+/** Says that this thread may be torn down now, until it is given something to do. */
+function leaveRuntime(): void {
+  Atomics.store(setup.occupied, 0, 0)
+  Atomics.notify(setup.occupied, 0)
 }
 
 function graphValue(metadata: InferenceSession.ValueMetadata): GraphValue {

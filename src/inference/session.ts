@@ -5,7 +5,7 @@ import { messageOf, SluiceError } from '../core/errors.ts'
 import type { RunTimings } from '../core/inference.ts'
 import type { Log } from '../core/log.ts'
 import type { TensorSlot } from '../core/tensor.ts'
-import type { SessionReply, SessionRequest, SessionSetup } from './messages.ts'
+import type { Occupied, SessionReply, SessionRequest, SessionSetup } from './messages.ts'
 import { labelOf } from './placement.ts'
 import type { GraphSignature } from './signature.ts'
 import { putStrings, takeStrings } from './slots.ts'
@@ -18,7 +18,7 @@ const LONGEST_RESTART_MS = 30_000
 type State = 'starting' | 'idle' | 'busy' | 'crashed' | 'closed'
 
 export interface SessionOptions {
-  readonly setup: SessionSetup
+  readonly setup: Omit<SessionSetup, 'occupied'>
   readonly threadUrl: URL
   readonly log: Log
   readonly clock: Clock
@@ -54,6 +54,7 @@ export class Session {
   readonly #options: SessionOptions
   readonly #backoff = new Backoff(FIRST_RESTART_MS, LONGEST_RESTART_MS)
   readonly #opened = Promise.withResolvers<GraphSignature>()
+  readonly #occupied: Occupied = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
   #state: State = 'starting'
   #worker: Worker | undefined
   #exited = Promise.resolve()
@@ -96,6 +97,7 @@ export class Session {
   /** Runs rows of a slot. Only for an idle session. */
   run(slot: TensorSlot, first: number, rows: number): Promise<RunTimings> {
     this.#state = 'busy'
+    Atomics.store(this.#occupied, 0, 1)
     return new Promise((resolve, reject) => {
       this.#run = { slot, first, handedOverAt: this.#options.clock.now(), resolve, reject }
       this.#send({ kind: 'run', slot: slot.id, first, rows, strings: takeStrings(slot.inputs, first, rows) })
@@ -114,6 +116,14 @@ export class Session {
     return this.#exited
   }
 
+  /**
+   * Blocks until the thread is out of the runtime, at most `timeoutMs`. For the end of the process alone, which tears
+   * threads down wherever they are: `close` has the reason why that must not be inside the runtime.
+   */
+  awaitRuntime(timeoutMs: number): void {
+    Atomics.wait(this.#occupied, 0, 1, timeoutMs)
+  }
+
   #send(request: SessionRequest): void {
     this.#worker?.postMessage(request)
   }
@@ -124,8 +134,9 @@ export class Session {
     this.#exited = exited.promise
     this.#state = 'starting'
     this.#lastWords = undefined
+    Atomics.store(this.#occupied, 0, 1)
     const worker = new Worker(threadUrl, {
-      workerData: setup,
+      workerData: { ...setup, occupied: this.#occupied } satisfies SessionSetup,
       name: `session ${setup.providers.map(labelOf).join('|')}`,
     })
     worker.on('message', (message: SessionReply) => this.#onMessage(message))
@@ -187,6 +198,7 @@ export class Session {
   #onExit(code: number): void {
     const reason = this.#lastWords?.message ?? `its thread ended with exit code ${code}`
     this.#worker = undefined
+    Atomics.store(this.#occupied, 0, 0)
     this.#rejectRun(reason)
     if (this.#state === 'closed') {
       this.#opened.reject(new SluiceError('session-failed', 'the session was closed before the model was open'))

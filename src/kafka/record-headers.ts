@@ -124,7 +124,12 @@ export class HeaderFilter {
   #isReplaced(start: number, length: number): boolean {
     const candidates = this.#names[length]
     if (candidates === undefined) return false
-    return candidates.some(name => name.compare(this.#source, start, start + length) === 0)
+    for (const name of candidates) {
+      let same = 0
+      while (same < length && name[same] === this.#source[start + same]) same++
+      if (same === length) return true
+    }
+    return false
   }
 }
 

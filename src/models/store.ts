@@ -1,3 +1,4 @@
+import type { Dirent } from 'node:fs'
 import { access, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf, SluiceError } from '../core/errors.ts'
@@ -24,7 +25,8 @@ export class FolderStore {
    * @throws SluiceError `model-missing` when the store is no readable folder.
    */
   async list(): Promise<StoredModel[]> {
-    const names = await this.#folders(this.#root)
+    const entries = await this.#entries(this.#root)
+    const names = entries.filter(entry => entry.isDirectory() || entry.isSymbolicLink()).map(entry => entry.name)
     const models = await Promise.all(names.sort().map(async name => ({ name, versions: await this.#versions(name) })))
     return models.filter(model => model.versions.length > 0)
   }
@@ -53,21 +55,21 @@ export class FolderStore {
     return readBundle(join(this.#root, name, found))
   }
 
+  /** A link is no version of its own: as the highest, `latest` would hide the one that it stands for. */
   async #versions(name: string): Promise<string[]> {
-    const versions = await this.#folders(join(this.#root, name))
+    const entries = await this.#entries(join(this.#root, name))
+    const versions = entries.filter(entry => entry.isDirectory()).map(entry => entry.name)
     const complete = await Promise.all(versions.map(version => exists(join(this.#root, name, version, MANIFEST_FILE))))
     return versions.filter((_, index) => complete[index]).sort(compareVersions)
   }
 
-  /** Names in a folder that may be those of models or versions; links to folders count. */
-  async #folders(path: string): Promise<string[]> {
+  async #entries(path: string): Promise<Dirent[]> {
     try {
       const entries = await readdir(path, { withFileTypes: true })
-      return entries
-        .filter(entry => (entry.isDirectory() || entry.isSymbolicLink()) && FOLDER_NAME.test(entry.name))
-        .map(entry => entry.name)
+      return entries.filter(entry => FOLDER_NAME.test(entry.name))
     } catch (error) {
-      if (path !== this.#root) return []
+      const gone = ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')
+      if (gone && path !== this.#root) return []
       const layout = 'expected a folder that holds <name>/<version>/model.json'
       throw new SluiceError('model-missing', `the model store ${path} cannot be read (${messageOf(error)}); ${layout}`)
     }

@@ -32,7 +32,6 @@ export function createLog(options: LogOptions): Log {
       base: { name, pid: process.pid, hostname: hostname() },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: label => ({ level: label }) },
-      serializers: { error: value => value },
       hooks: {
         logMethod([fields, ...rest], method, level) {
           Reflect.apply(method, this, [withError(fields, level), ...rest])

@@ -21,7 +21,7 @@ export interface PartitionStatus {
 }
 
 /** The sessions of one model version. */
-export interface SessionsStatus {
+interface SessionsStatus {
   readonly size: number
   readonly busy: number
   /** As SESSIONS has them: `cpu*2`. */

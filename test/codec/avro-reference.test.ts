@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import avro from 'avsc'
 import fc from 'fast-check'
-import { columnsFor, batchOf, feature, input, rawDecoder, rowsOf, seeded } from './support.ts'
+import { batchOf, columnsFor, feature, input, rawDecoder, rowsOf, seeded } from './support.ts'
 
 /** An Avro type together with its values, which avsc writes and reads. */
 interface Typed {
@@ -15,7 +15,8 @@ const PRIMITIVES: Record<string, fc.Arbitrary<unknown>> = {
   null: fc.constant(null),
   boolean: fc.boolean(),
   int: fc.integer(),
-  long: fc.maxSafeInteger(),
+  // avsc refuses the two outermost safe integers.
+  long: fc.maxSafeInteger().filter(value => Math.abs(value) < Number.MAX_SAFE_INTEGER - 1),
   float: FLOAT,
   double: fc.double({ noNaN: true, noDefaultInfinity: true }),
   bytes: fc.uint8Array({ maxLength: 200 }).map(bytes => Buffer.from(bytes)),
@@ -78,7 +79,12 @@ const scalarOf = (...names: string[]): fc.Arbitrary<Typed> =>
   )
 
 const INPUTS = [
-  input('float32', feature('a', { default: 0.5 }), feature('p', { length: 3, default: 2 }), feature('n.x', { default: 7 })),
+  input(
+    'float32',
+    feature('a', { default: 0.5 }),
+    feature('p', { length: 3, default: 2 }),
+    feature('n.x', { default: 7 }),
+  ),
   input('float64', feature('b', { default: 0.1 })),
   input('int64', feature('c', { default: -5 }), feature('n.y', { default: 6 })),
   input('int32', feature('d', { default: 4 })),
@@ -100,7 +106,11 @@ const FIELDS: Record<string, fc.Arbitrary<Typed>> = {
   })),
   n: fc.tuple(scalarOf('float', 'int'), junk, scalarOf('long')).map(([x, between, y]) => ({
     schema: [
-      { type: 'record', name: 'Inner', fields: [x, between, y].map(({ schema }, i) => ({ name: 'xjy'[i], type: schema })) },
+      {
+        type: 'record',
+        name: 'Inner',
+        fields: [x, between, y].map(({ schema }, i) => ({ name: 'xjy'[i], type: schema })),
+      },
       'null',
     ],
     value: fc.option(fc.record({ x: x.value, j: between.value, y: y.value }).map(value => ({ Inner: value }))),
@@ -109,28 +119,21 @@ const FIELDS: Record<string, fc.Arbitrary<Typed>> = {
 
 /** A writer schema that has some of the features, in any order, between fields that nobody wants; and values of it. */
 const written = fc
-  .tuple(fc.shuffledSubarray(Object.keys(FIELDS)), fc.array(junk, { maxLength: 4 }), fc.infiniteStream(fc.nat(100)))
-  .chain(([names, others, order]) =>
-    fc.tuple(
-      fc.constant([...names, ...others.map((_, i) => `junk${i}`)].sort(byKey(order))),
-      fc.record(Object.fromEntries(names.map(name => [name, FIELDS[name]!]))),
-      fc.constant(others),
-    ),
-  )
-  .chain(([names, features, others]) => {
-    const types: Record<string, Typed> = { ...features }
-    for (const [i, other] of others.entries()) types[`junk${i}`] = other
+  .tuple(fc.shuffledSubarray(Object.keys(FIELDS)), fc.array(junk, { maxLength: 4 }))
+  .chain(([names, others]) => {
+    const all = [...names, ...others.map((_, i) => `junk${i}`)]
+    const types = { ...FIELDS, ...Object.fromEntries(others.map((other, i) => [`junk${i}`, fc.constant(other)])) }
+    return fc.tuple(
+      fc.shuffledSubarray(all, { minLength: all.length }),
+      fc.record(Object.fromEntries(all.map(name => [name, types[name]!]))),
+    )
+  })
+  .chain(([names, types]) => {
     const fields = names.map(name => ({ name, type: types[name]!.schema }))
     const schema = withNames({ type: 'record', name: 'Root', fields })
     const value = fc.record(Object.fromEntries(names.map(name => [name, types[name]!.value])))
     return fc.tuple(fc.constant(schema), fc.array(value, { minLength: 1, maxLength: 3 }))
   })
-
-function byKey(order: Iterator<number>): (a: string, b: string) => number {
-  const keys = new Map<string, number>()
-  const key = (name: string) => keys.get(name) ?? (keys.set(name, order.next().value ?? 0), keys.get(name)!)
-  return (a, b) => key(a) - key(b)
-}
 
 /** The element for a value that avsc has decoded: unions unwrapped, defaults put in. */
 function expected(record: Record<string, unknown>, path: string): unknown {

@@ -10,7 +10,10 @@ import { COLUMNS, Column, type RecordBatch } from '../../src/core/record-batch.t
 import { byteLength, type ElementType, type RowSpec, type TensorColumn, viewOf } from '../../src/core/tensor.ts'
 
 /** A scalar feature, or an array feature where `length` is given. */
-export function feature(name: string, rest: { length?: number; default?: number | string | boolean } = {}): FeatureSpec {
+export function feature(
+  name: string,
+  rest: { length?: number; default?: number | string | boolean } = {},
+): FeatureSpec {
   return { name, length: 1, array: rest.length !== undefined, ...rest }
 }
 
@@ -45,7 +48,15 @@ export function batchOf(...values: readonly (Uint8Array | null)[]): RecordBatch 
     at += (value?.length ?? 0) + 16
   }
   const timestamps = new Float64Array(values.length)
-  return { topic: 't', partition: 0, count: values.length, bytes: Buffer.concat(parts), columns, baseOffset: 0, timestamps }
+  return {
+    topic: 't',
+    partition: 0,
+    count: values.length,
+    bytes: Buffer.concat(parts),
+    columns,
+    baseOffset: 0,
+    timestamps,
+  }
 }
 
 export const LIMITS = { allowNonFinite: false, maxRecordBytes: 1_000_000 }

@@ -12,7 +12,7 @@ import { type Broker, startBroker, toolsClasspath } from '../../dev/broker.ts'
 import type { BrokerUser } from '../../dev/broker-config.ts'
 import { findJava, runJava } from '../../dev/java.ts'
 
-describe('a broker', () => {
+describe('a broker', { timeout: 60_000 }, () => {
   let broker: Broker
   before(async () => {
     broker = await startBroker({ acls: true })
@@ -40,6 +40,7 @@ describe('a broker', () => {
     await broker.start()
     assert.notEqual(broker.pid, pid)
     await publish(broker, 'letters', 'd', 'commit')
+    assert.deepEqual(await read(broker, 'letters', 3), ['a', 'c', 'd'])
 
     await broker.kill('SIGKILL')
     await broker.start()
@@ -75,7 +76,7 @@ describe('a broker', () => {
   })
 })
 
-describe('a broker whose parent', () => {
+describe('a broker whose parent', { timeout: 60_000 }, () => {
   // The parent reports what it started, and stays.
   const script = `
     import { startBroker } from ${JSON.stringify(new URL('../../dev/broker.ts', import.meta.url).href)}
@@ -98,7 +99,7 @@ describe('a broker whose parent', () => {
   }
 })
 
-describe('a broker that cannot start', () => {
+describe('a broker that cannot start', { timeout: 60_000 }, () => {
   it('says why, ending with its log', async t => {
     const squatter = createServer().listen(0, '127.0.0.1')
     t.after(() => squatter.close())
@@ -107,7 +108,7 @@ describe('a broker that cannot start', () => {
     const taken = `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${port + 1}`
     await assert.rejects(startBroker({ properties: { listeners: taken } }), (error: Error) => {
       assert.match(error.message, /^Kafka on 127\.0\.0\.1:\d+ did not start: it ended: exit code 1 /)
-      assert.match(error.message, /Address already in use/)
+      assert.match(error.message, /From its log:\n[^\n]*\[ERROR\][\s\S]*Address already in use/)
       return true
     })
   })

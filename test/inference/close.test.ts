@@ -40,4 +40,12 @@ describe('closing a pool', () => {
     const { stdout } = await run(process.execPath, [script], { timeout: 30_000 })
     assert.equal(stdout, 'sum 10\nsession-failed\n')
   })
+
+  it('is not needed for process.exit to end the process as told, even amid runs', async () => {
+    const script = fileURLToPath(new URL('./exit-amid-run.ts', import.meta.url))
+    // Without the pool's exit handler about every second one would be aborted by a signal.
+    for (let attempt = 0; attempt < 5; attempt++) {
+      await assert.rejects(run(process.execPath, [script], { timeout: 30_000 }), { code: 5, signal: null })
+    }
+  })
 })

@@ -232,7 +232,7 @@ test('with other partition counts the key decides as in Java, and the input part
 })
 
 test('batches stay within their limit, in order; a record beyond it goes alone', async () => {
-  const output = outputWriter({ maxBatchBytes: 2_000 })
+  const output = outputWriter({ maxBatchBytes: 1_000 })
   const batch = await input(Array.from({ length: 50 }, () => record()))
   const huge = Buffer.alloc(5_000, 'x')
   for (let index = 0; index < batch.count; index++) {
@@ -240,8 +240,8 @@ test('batches stay within their limit, in order; a record beyond it goes alone',
     output.prediction(batch, index, value, index === 25 ? huge.length : LENGTH, MODEL)
   }
   const taken = output.take()
-  assert.ok(taken.length > 5)
-  for (const writer of taken) assert.ok(writer.records === 1 || writer.seal(SEAL).bytes.length <= 2_000)
+  assert.ok(taken.length > 5, `${taken.length} batches`)
+  for (const writer of taken) assert.ok(writer.records === 1 || writer.seal(SEAL).bytes.length <= 1_000)
   const sources = sent(taken).flatMap(({ records }) => records.map(({ headers }) => headers.at(-1)?.[1]))
   assert.deepEqual(
     sources,

@@ -141,8 +141,8 @@ test('an abort marker ends the transaction: what the producer wrote after it is 
   ])
   // Both began before the fetch: several may open at once.
   const aborted = [
-    { producerId: 8n, firstOffset: 4 },
-    { producerId: 7n, firstOffset: 2 },
+    { producerId: 7n, firstOffset: 4 },
+    { producerId: 8n, firstOffset: 2 },
   ]
   assert.deepEqual(offsetsOf(read(bytes, { fetchOffset: 10, aborted })), [12, 14])
   assert.equal(read(bytes, { fetchOffset: 10, aborted }).nextOffset, 18)
@@ -252,6 +252,29 @@ test('older formats, unknown codecs and offsets out of turn are refused', async 
   negative.writeBigInt64BE(-9n, 0)
   assert.throws(() => read(negative), isCorrupt(/claims offsets -9/))
   assert.equal(read(Buffer.concat([batch, batch])).nextOffset, 5)
+})
+
+test('a record that lies about itself is refused, and told how', async () => {
+  const batch = await stockBatch([record('a')])
+  const lies: readonly [at: number, byte: number, RegExp][] = [
+    [61, 0x7e, /a record of 63 bytes does not fit/],
+    [61, 0x01, /a record of -1 bytes does not fit/],
+    [61, 0x14, /longer than its record/],
+    [64, 0x02, /offset delta 1 is not between -1 and 1/],
+    [64, 0x01, /offset delta -1 is not/],
+    [66, 0x7e, /longer than its record/],
+    [68, 0x01, /announces -1 headers/],
+    [68, 0x04, /ends within a field/],
+    [68, 0x00, /4 bytes longer than its fields/],
+    [69, 0x01, /a header has no name/],
+    [71, 0x7e, /longer than its record/],
+  ]
+  for (const [at, byte, message] of lies) {
+    assert.throws(() => read(patched(batch, bytes => bytes.writeUInt8(byte, at))), isCorrupt(message), `byte ${at}`)
+  }
+  const twice = await stockBatch([record('a'), record('b')])
+  assert.throws(() => read(patched(twice, bytes => bytes.writeInt32BE(1, 57))), isCorrupt(/goes on after its last/))
+  assert.throws(() => read(patched(twice, bytes => bytes.writeInt32BE(3, 57))), isCorrupt(/ends within a field/))
 })
 
 test('a batch that grows beyond the limit is refused', async () => {

@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { promisify } from 'node:util'
 import { systemClock } from '../../src/core/clock.ts'
 import { SluiceError } from '../../src/core/errors.ts'
 import { silentLog } from '../../src/core/log.ts'
@@ -14,38 +9,7 @@ import { Health } from '../../src/ops/health.ts'
 import { type HttpServer, serveHttp } from '../../src/ops/http.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
 import type { StatusBody, WorkerStatus } from '../../src/ops/status.ts'
-
-const STATUS: WorkerStatus = {
-  groupId: 'sluice',
-  inputTopic: 'iris-features',
-  outputTopic: 'iris-predictions',
-  deadLetterTopic: 'iris-features.dlq',
-  guarantee: 'exactly-once',
-  model: { name: 'iris', version: '3', sha256: 'ab'.repeat(32) },
-  sessions: { size: 2, busy: 1, spec: 'cpu*2' },
-  partitions: [
-    {
-      topic: 'iris-features',
-      partition: 0,
-      state: 'RUNNING',
-      position: 1900,
-      committed: 1841,
-      lag: 12,
-      inFlight: 59,
-      paused: false,
-    },
-    {
-      topic: 'iris-features',
-      partition: 1,
-      state: 'INITIALISING',
-      position: null,
-      committed: null,
-      lag: null,
-      inFlight: 0,
-      paused: true,
-    },
-  ],
-}
+import { STATUS } from './sample-status.ts'
 
 const metrics = new Metrics({ release: '9.9.9', process: false })
 const health = new Health({ clock: systemClock, log: silentLog, onReady: ready => metrics.ready(ready) })
@@ -170,55 +134,5 @@ describe('HTTP', () => {
     await (await fetch(`${other.url}/status`)).text()
     await other.close()
     await assert.rejects(fetch(`${other.url}/status`))
-  })
-})
-
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
-const skip = existsSync(CHROMIUM) ? false : `${CHROMIUM} is not installed`
-
-describe('the status page in a browser', { skip }, () => {
-  const profile = mkdtempSync(join(tmpdir(), 'sluice-chromium-'))
-  after(() => rmSync(profile, { recursive: true, maxRetries: 5, retryDelay: 100 }))
-
-  /** Runs the page for two seconds of its own time, then does what `action` says. */
-  const open = async (...action: string[]) => {
-    const quiet = ['no-sandbox', 'disable-gpu', 'no-first-run', 'disable-background-networking']
-    const flags = [...quiet, 'disable-component-update', 'disable-sync', 'hide-scrollbars', 'virtual-time-budget=2000']
-    const args = [
-      '--headless',
-      `--user-data-dir=${profile}`,
-      ...flags.map(flag => `--${flag}`),
-      ...action,
-      `${server.url}/`,
-    ]
-    return (await promisify(execFile)(CHROMIUM, args, { timeout: 60_000, maxBuffer: 2 ** 24 })).stdout
-  }
-
-  test('shows the worker, and takes every name for text', async () => {
-    status = () => ({ ...STATUS, outputTopic: '<img src=x onerror=alert(1)>' })
-    const dom = await open('--dump-dom')
-    status = () => STATUS
-    assert.match(dom, /id="state"[^>]*class="ready"[^>]*>ready</)
-    assert.match(dom, /iris · version 3/)
-    assert.match(dom, /<dt>Records in<\/dt><dd>1,841<\/dd>/)
-    assert.match(dom, /<td>iris-features\/0<\/td><td>RUNNING<\/td><td>1,900<\/td><td>1,841<\/td><td>12<\/td>/)
-    assert.match(dom, /<td>iris-features\/1<\/td><td>INITIALISING<\/td><td>–<\/td>.*paused/)
-    assert.match(dom, /→ &lt;img src=x/)
-  })
-
-  test('says why the worker is not ready', async () => {
-    const error = new SluiceError('topic-missing', 'topic iris-predictions does not exist')
-    health.set('topics', error)
-    const dom = await open('--dump-dom')
-    health.clear('topics')
-    assert.match(dom, />not ready</)
-    assert.ok(dom.includes(`<code>topic-missing</code>: ${error.message}`))
-    assert.ok(dom.includes('sluice topics create'))
-  })
-
-  test('fills a picture', async () => {
-    const file = join(profile, 'page.png')
-    await open(`--screenshot=${file}`, '--window-size=1100,700')
-    assert.ok(readFileSync(file).length > 10_000)
   })
 })

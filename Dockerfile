@@ -1,0 +1,25 @@
+# syntax=docker/dockerfile:1
+FROM node:24.21.0-bookworm-slim AS dependencies
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --omit=dev
+# onnxruntime-node brings its library for every platform, 300 MB; one is needed.
+RUN cd node_modules/onnxruntime-node/bin/napi-v6 \
+ && find . -mindepth 2 -maxdepth 2 -type d ! -path "./linux/$(node -p process.arch)" -exec rm -r {} + \
+ && find . -mindepth 1 -maxdepth 1 -type d -empty -delete
+
+FROM node:24.21.0-bookworm-slim
+WORKDIR /app
+ENV NODE_ENV=production HTTP_HOST=0.0.0.0 HTTP_PORT=8080
+COPY --from=dependencies /app/node_modules node_modules
+COPY package.json LICENSE* ./
+COPY models models
+COPY schemas schemas
+COPY src src
+USER node
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
+  CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.HTTP_PORT + '/health/live').then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+ENTRYPOINT ["node", "src/cli.ts"]
+CMD ["worker"]

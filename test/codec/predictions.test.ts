@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import avro from 'avsc'
+import fc from 'fast-check'
+import { createPredictionEncoder } from '../../src/codec/prediction-encoder.ts'
+import { predictionSchema } from '../../src/codec/prediction-schema.ts'
+import type { ModelSpec, OutputSpec } from '../../src/core/model.ts'
+import { unpackRow } from '../../src/core/rows.ts'
+import type { ElementType, TensorColumn } from '../../src/core/tensor.ts'
+import { columnsFor, seeded } from './support.ts'
+
+function output(field: string, type: ElementType, rowShape: number[]): OutputSpec {
+  const width = rowShape.reduce((product, dimension) => product * dimension, 1)
+  return { tensor: `t_${field}`, field, type, rowShape, width }
+}
+
+const OUTPUTS = [
+  output('label', 'int64', []),
+  output('probabilities', 'float32', [3]),
+  output('score', 'float32', [1]),
+  output('wide', 'float64', [4, 8]),
+  output('count', 'int32', [2]),
+  output('exact', 'float64', []),
+  output('flag', 'bool', []),
+  output('flags', 'bool', [3]),
+  output('name', 'string', [1, 1]),
+  output('names', 'string', [2]),
+  output('ids', 'int64', [2]),
+  output('none', 'float32', [0]),
+]
+
+const MODEL: ModelSpec = {
+  name: 'iris-classifier',
+  version: '3',
+  sha256: '0'.repeat(64),
+  inputs: [],
+  outputs: OUTPUTS,
+  fixedBatch: null,
+  tolerance: { absolute: 0, relative: 0 },
+  training: {},
+}
+
+const ELEMENTS: Record<ElementType, fc.Arbitrary<unknown>> = {
+  float32: fc.float(),
+  float64: fc.double(),
+  int64: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+  int32: fc.integer(),
+  bool: fc.constantFrom(0, 1),
+  string: fc.string({ unit: 'binary' }),
+}
+const row = fc.tuple(
+  ...OUTPUTS.map(({ type, width }) => fc.array(ELEMENTS[type], { minLength: width, maxLength: width })),
+)
+
+function fill(columns: readonly TensorColumn[], at: number, values: readonly unknown[][]): void {
+  for (const [i, elements] of values.entries()) {
+    for (const [e, element] of elements.entries()) (columns[i]!.data as unknown[])[at * OUTPUTS[i]!.width + e] = element
+  }
+}
+
+/** avsc, with longs as bigints, as the reference reader. */
+const long = avro.types.LongType.__with({
+  fromBuffer: (bytes: Buffer) => bytes.readBigInt64LE(),
+  toBuffer: (value: bigint) => {
+    const bytes = Buffer.alloc(8)
+    bytes.writeBigInt64LE(value)
+    return bytes
+  },
+  fromJSON: BigInt,
+  toJSON: Number,
+  isValid: (value: unknown) => typeof value === 'bigint',
+  compare: (a: bigint, b: bigint) => Number(a - b),
+})
+const reader = avro.Type.forSchema(JSON.parse(predictionSchema(MODEL, 'iris-predictions')), { registry: { long } })
+
+test('avsc reads every prediction as the tensors have it', () => {
+  const framed = createPredictionEncoder('avro', OUTPUTS, 16777299)
+  const raw = createPredictionEncoder('avro-raw', OUTPUTS, 16777299)
+  const columns = columnsFor(OUTPUTS, 2)
+  fc.assert(
+    fc.property(row, values => {
+      fill(columns, 1, values)
+      const target = Buffer.alloc(7 + framed.maxBytes(1, columns), 0xee)
+      const end = framed.encode(1, columns, target, 7)
+      assert.ok(end <= target.length)
+      assert.deepEqual([...target.subarray(0, 12)], [...Buffer.alloc(7, 0xee), 0, 1, 0, 0, 83])
+      const bare = Buffer.alloc(raw.maxBytes(1, columns))
+      const bareEnd = raw.encode(1, columns, bare, 0)
+      assert.deepEqual(bare.subarray(0, bareEnd), target.subarray(12, end))
+
+      const expected = OUTPUTS.map(({ field, type, rowShape }, i) => {
+        // Text is UTF-8: half of a surrogate pair cannot be written.
+        const plain = values[i]!.map(element =>
+          type === 'bool' ? element === 1 : typeof element === 'string' ? element.toWellFormed() : element,
+        )
+        return [field, rowShape.every(dimension => dimension === 1) ? plain[0] : plain]
+      })
+      assert.deepEqual({ ...reader.fromBuffer(bare.subarray(0, bareEnd)) }, Object.fromEntries(expected))
+    }),
+    seeded(1000),
+  )
+})
+
+test('JSON.parse reads every prediction, but for what JSON cannot say', () => {
+  const encoder = createPredictionEncoder('json', OUTPUTS, 0)
+  const columns = columnsFor(OUTPUTS, 2)
+  fc.assert(
+    fc.property(row, values => {
+      fill(columns, 1, values)
+      const target = Buffer.alloc(encoder.maxBytes(1, columns) + 3)
+      const end = encoder.encode(1, columns, target, 3)
+      assert.ok(end < target.length)
+      const keepDigits = (_: string, value: unknown, context?: { source?: string }) =>
+        typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(context?.source ?? '')
+          ? BigInt(context!.source!)
+          : value
+      const parsed = JSON.parse(target.toString('utf8', 3, end), keepDigits)
+      for (const [field, value] of Object.entries(unpackRow(OUTPUTS, columns, 1))) {
+        assert.deepEqual([parsed[field]].flat().map(plain), [value].flat().map(plain), field)
+      }
+    }),
+    seeded(1000),
+  )
+  /** Strings for NaN and infinities, and bigints for all whole numbers, which the reviver cannot tell from int64s. */
+  function plain(value: unknown): unknown {
+    if (typeof value !== 'number') return value
+    if (!Number.isFinite(value)) return String(value)
+    return Number.isInteger(value) && !Number.isSafeInteger(value) ? BigInt(value) : value
+  }
+})
+
+test('the most bytes are enough for the longest row', () => {
+  const outputs = [
+    output('i', 'int64', [2]),
+    output('j', 'int32', [1]),
+    output('d', 'float64', [2]),
+    output('s', 'string', [1]),
+  ]
+  const columns = columnsFor(outputs, 1)
+  ;(columns[0]!.data as BigInt64Array).fill(-(2n ** 63n))
+  ;(columns[1]!.data as Int32Array).fill(-(2 ** 31))
+  ;(columns[2]!.data as Float64Array).fill(-2.2250738585072014e-308)
+  ;(columns[3]!.data as string[])[0] = '\u0000\u0800'.repeat(1000)
+  for (const format of ['avro', 'avro-raw', 'json'] as const) {
+    const encoder = createPredictionEncoder(format, outputs, 1)
+    const room = encoder.maxBytes(0, columns)
+    const wide = Buffer.alloc(room + 1000)
+    assert.ok(encoder.encode(0, columns, wide, 0) <= room, format)
+  }
+})
+
+test('the schema is named after the topic and describes its fields', () => {
+  const schema = JSON.parse(predictionSchema({ ...MODEL, outputs: OUTPUTS.slice(0, 4) }, 'iris-predictions'))
+  assert.deepEqual([schema.namespace, schema.name], ['sluice', 'IrisPredictions'])
+  assert.deepEqual(
+    schema.fields.map(({ name, type }: { name: string; type: unknown }) => [name, type]),
+    [
+      ['label', 'long'],
+      ['probabilities', { type: 'array', items: 'float' }],
+      ['score', 'float'],
+      ['wide', { type: 'array', items: 'double' }],
+    ],
+  )
+  assert.match(schema.fields[3].doc, /t_wide \(float64\): 4 × 8 elements, flattened row by row/)
+  for (const topic of ['1.a', '__x', '-', 'déjà']) avro.Type.forSchema(JSON.parse(predictionSchema(MODEL, topic)))
+})
+
+test('another version of a model with the same outputs has the same schema', () => {
+  const other = { ...MODEL, version: '4', sha256: 'f'.repeat(64) }
+  assert.equal(predictionSchema(other, 't'), predictionSchema(MODEL, 't'))
+})

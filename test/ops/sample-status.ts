@@ -1,0 +1,34 @@
+import type { PartitionStatus, WorkerStatus } from '../../src/ops/status.ts'
+
+const running: PartitionStatus = {
+  topic: 'iris-features',
+  partition: 0,
+  state: 'RUNNING',
+  position: 1900,
+  committed: 1841,
+  lag: 12,
+  inFlight: 59,
+  paused: false,
+}
+
+const starting: PartitionStatus = {
+  topic: 'iris-features',
+  partition: 1,
+  state: 'INITIALISING',
+  position: null,
+  committed: null,
+  lag: null,
+  inFlight: 0,
+  paused: true,
+}
+
+export const STATUS: WorkerStatus = {
+  groupId: 'sluice',
+  inputTopic: 'iris-features',
+  outputTopic: 'iris-predictions',
+  deadLetterTopic: 'iris-features.dlq',
+  guarantee: 'exactly-once',
+  model: { name: 'iris', version: '3', sha256: 'ab'.repeat(32) },
+  sessions: { size: 2, busy: 1, spec: 'cpu*2' },
+  partitions: [running, starting],
+}
