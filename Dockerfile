@@ -4,9 +4,8 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev
 # onnxruntime-node brings its library for every platform, 300 MB; one is needed.
-RUN cd node_modules/onnxruntime-node/bin/napi-v6 \
- && find . -mindepth 2 -maxdepth 2 -type d ! -path "./linux/$(node -p process.arch)" -exec rm -r {} + \
- && find . -mindepth 1 -maxdepth 1 -type d -empty -delete
+RUN find node_modules/onnxruntime-node/bin/napi-v6 -mindepth 2 -maxdepth 2 -type d \
+    ! -path "*/linux/$(node -p process.arch)" -exec rm -r {} +
 
 FROM node:24.21.0-bookworm-slim
 WORKDIR /app
@@ -16,7 +15,8 @@ COPY package.json LICENSE* ./
 COPY models models
 COPY schemas schemas
 COPY src src
-USER node
+# The image's user "node", by number so that Kubernetes' runAsNonRoot can tell.
+USER 1000:1000
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
