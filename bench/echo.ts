@@ -35,7 +35,7 @@ const fetcher = new Fetcher({
   clock,
   maxWaitMs: 100,
   maxPartitionBytes: 1 << 20,
-  onCondition: fail,
+  onCondition: (_nodeId, error) => fail(error),
 })
 
 const membership = new Membership({

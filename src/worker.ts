@@ -73,7 +73,7 @@ export class Worker {
     } finally {
       health.enter('DRAINING')
       await this.#model?.close()
-      await this.#links.close()
+      await this.#within(CLOSE_TIMEOUT_MS, this.#links.close())
       health.enter('CLOSED')
     }
   }
@@ -146,7 +146,7 @@ export class Worker {
       clock,
       maxWaitMs: settings.fetchMaxWaitMs,
       maxPartitionBytes: settings.fetchMaxBytes,
-      onCondition: condition('fetch'),
+      onCondition: (nodeId, error) => condition(`fetch-from-broker-${nodeId}`)(error),
     })
     const batcher = new Batcher({
       pool: model.pool,
@@ -213,21 +213,26 @@ export class Worker {
       health.enter('DRAINING')
       await this.#drain(tasks)
       batcher.close()
-      await Promise.all([fetcher.close(), membership.close()])
+      await this.#within(CLOSE_TIMEOUT_MS, Promise.all([fetcher.close(), membership.close()]))
     }
   }
 
   async #drain(tasks: AssignedTasks): Promise<void> {
-    const { clock, log } = this.#tools
+    const { log } = this.#tools
     const { drainTimeoutMs } = this.#settings
-    const cut = new AbortController()
-    const late = clock.sleep(drainTimeoutMs, cut.signal).then(() => !cut.signal.aborted)
-    const drained = tasks.drain().then(() => false)
-    if (await Promise.race([late, drained])) {
+    if (!(await this.#within(drainTimeoutMs, tasks.drain()))) {
       log.warn({ drainTimeoutMs }, 'draining takes too long: what is in flight is left to the next owner')
-      await tasks.abort()
+      tasks.abort()
     }
+  }
+
+  /** Waits for `work`, but no longer than `limitMs`. Returns whether it was done in time. */
+  async #within(limitMs: number, work: Promise<unknown>): Promise<boolean> {
+    const cut = new AbortController()
+    const late = this.#tools.clock.sleep(limitMs, cut.signal).then(() => false)
+    const inTime = await Promise.race([late, work.then(() => true)])
     cut.abort()
+    return inTime
   }
 
   #createCommitter(partition: number, generation: () => Assignment | undefined): Committer {
@@ -274,6 +279,9 @@ interface Codec {
   readonly decoder: FeatureDecoder
   readonly encoder: PredictionEncoder
 }
+
+/** How long brokers that do not answer may hold up the end; they notice that a member is gone by its session. */
+const CLOSE_TIMEOUT_MS = 3_000
 
 const conditionOf = (partition: number) => `partition-${partition}`
 

@@ -1,3 +1,4 @@
+import { SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 
 /** What a command gets from the process; nothing below `cli.ts` looks at the process itself. */
@@ -29,4 +30,14 @@ export interface Command {
    * @throws SluiceError, whose `exitCode` becomes the process's
    */
   run(context: CommandContext): Promise<void>
+}
+
+/**
+ * For commands that take options only.
+ * @throws SluiceError `invalid-config`
+ */
+export function refusePositionals(positionals: readonly string[], usage: string): void {
+  const [first] = positionals
+  if (first === undefined) return
+  throw new SluiceError('invalid-config', `"${first}" is no option; expected: ${usage}`)
 }

@@ -6,7 +6,7 @@ import { serveHttp } from '../ops/http.ts'
 import { createLog } from '../ops/log.ts'
 import { Metrics } from '../ops/metrics.ts'
 import { Worker } from '../worker.ts'
-import type { Command } from './command.ts'
+import { type Command, refusePositionals } from './command.ts'
 
 export const worker: Command = {
   usage: 'sluice worker [options]',
@@ -19,8 +19,10 @@ Example:
   sluice worker --input-topic iris-features --output-topic iris-predictions --model-name iris-classifier`,
 
   async run({ argv, env, dotenvFile, signal, release, useLog }) {
+    const { settings: options, positionals } = parseOptions(argv)
+    refusePositionals(positionals, worker.usage)
     const { settings } = loadSettings({
-      options: parseOptions(argv).settings,
+      options,
       env,
       dotenvFile,
       required: ['inputTopic', 'outputTopic', 'deadLetterTopic', 'modelName'],

@@ -98,13 +98,14 @@ export class BatchSender {
       this.#lastRefusal = 'UNKNOWN_TOPIC_OR_PARTITION'
       return batches
     }
+    let broker: KafkajsBroker | undefined
     try {
-      const broker = await this.#cluster.findBroker({ nodeId })
+      broker = await this.#cluster.findBroker({ nodeId })
       const { transactionalId } = producer
       const answers = await produceBatches(broker, { transactionalId, timeoutMs: this.#timeoutMs, batches })
       return batches.filter(batch => this.#mustSendAgain(batch, answers))
     } catch (error) {
-      if (isConnectionTrouble(error)) forgetBroker(this.#cluster, nodeId)
+      if (broker !== undefined && isConnectionTrouble(error)) forgetBroker(this.#cluster, broker)
       throw translate(error, `publishing to ${batches[0]!.topic}`, 'transaction-unknown')
     }
   }

@@ -102,10 +102,9 @@ export function requireKafka4(cluster: KafkajsCluster): void {
  * Drops the connection to a broker that did not answer, because it may be half open. The next metadata refresh makes a
  * new one. The old one is ended in the background: it first waits for its requests to time out.
  */
-export function forgetBroker(cluster: KafkajsCluster, nodeId: number | string | null): void {
-  const broker = nodeId === null ? undefined : cluster.brokerPool.brokers[nodeId]
-  if (broker === undefined) return
-  const { host, port } = broker.connectionPool
-  cluster.removeBroker({ host, port })
+export function forgetBroker(cluster: KafkajsCluster, broker: KafkajsBroker): void {
+  // Others may have failed on the same connection before, and a new one may be in its place already: leave that alone.
+  const current = broker.nodeId === null ? undefined : cluster.brokerPool.brokers[broker.nodeId]
+  if (current === broker) cluster.removeBroker({ host: broker.connectionPool.host, port: broker.connectionPool.port })
   broker.disconnect().catch(() => {})
 }

@@ -54,13 +54,14 @@ export class Coordinator {
   async #find(): Promise<KafkajsBroker> {
     if (this.#broker === undefined) {
       await this.#cluster.connect()
+      await this.#cluster.refreshMetadataIfNecessary()
       this.#broker = await this.#cluster.findGroupCoordinator({ groupId: this.#id, coordinatorType: TYPE[this.#kind] })
     }
     return this.#broker
   }
 
   #drop(): void {
-    if (this.#broker !== undefined) forgetBroker(this.#cluster, this.#broker.nodeId)
+    if (this.#broker !== undefined) forgetBroker(this.#cluster, this.#broker)
     this.forget()
   }
 }

@@ -4,7 +4,7 @@ import { SluiceError } from '../core/errors.ts'
 import { Signal } from '../core/signal.ts'
 import type { FetchTarget } from '../core/transaction.ts'
 import { forgetBroker } from './cluster.ts'
-import { fetchRecords, type PartitionRecords } from './fetch-protocol.ts'
+import { type FetchOptions, fetchRecords, type PartitionRecords } from './fetch-protocol.ts'
 import { leaderIdOf } from './offsets.ts'
 import { isConnectionTrouble, translate, typeOfCode } from './protocol-errors.ts'
 import { readRecordBatches } from './record-batch-reader.ts'
@@ -17,8 +17,8 @@ export interface FetcherOptions {
   readonly maxWaitMs: number
   /** Bytes for each partition in one fetch; a larger record comes alone. */
   readonly maxPartitionBytes: number
-  /** What keeps this replica from reading; undefined when nothing does any more. */
-  readonly onCondition: (error: SluiceError | undefined) => void
+  /** What keeps this replica from reading what a broker leads; undefined when nothing does any more. */
+  readonly onCondition: (nodeId: number, error: SluiceError | undefined) => void
 }
 
 /** Bytes in one fetch over all partitions. */
@@ -96,12 +96,15 @@ export class Fetcher {
       }
       try {
         await this.#fetchOnce(nodeId, wanted)
-        onCondition(undefined)
+        onCondition(nodeId, undefined)
         backoff.reset()
       } catch (error) {
         if (this.#stop.signal.aborted) return
-        onCondition(translate(error, `fetching from ${this.#options.topic}`, 'broker-unreachable') as SluiceError)
-        await this.#recover(nodeId, error)
+        onCondition(
+          nodeId,
+          translate(error, `fetching from ${this.#options.topic}`, 'broker-unreachable') as SluiceError,
+        )
+        await this.#recover()
         await clock.sleep(backoff.next(), this.#stop.signal)
         if (nodeId === NO_LEADER || !this.#leads(nodeId)) return this.#handOver(nodeId)
       }
@@ -122,7 +125,7 @@ export class Fetcher {
     if (nodeId === NO_LEADER) throw new SluiceError('broker-unreachable', `A partition of ${topic} has no leader now.`)
     await cluster.refreshMetadataIfNecessary()
     const broker = await cluster.findBroker({ nodeId })
-    const answers = await fetchRecords(broker, {
+    const answers = await this.#ask(broker, {
       topic,
       maxWaitMs,
       maxBytes: MAX_FETCH_BYTES,
@@ -135,6 +138,16 @@ export class Fetcher {
     let stale: string | undefined
     for (const answer of answers) stale = this.#deliver(answer, wanted) ?? stale
     if (stale !== undefined) throw new SluiceError('topic-missing', `The broker answered ${stale} for ${topic}.`)
+  }
+
+  /** A connection that did not answer may be half open: the next attempt gets a new one. */
+  async #ask(broker: KafkajsBroker, options: FetchOptions): Promise<readonly PartitionRecords[]> {
+    try {
+      return await fetchRecords(broker, options)
+    } catch (error) {
+      if (isConnectionTrouble(error)) forgetBroker(this.#options.cluster, broker)
+      throw error
+    }
   }
 
   /** Hands one partition's answer to its task. Returns the broker's error if the leader must be looked up again. */
@@ -173,12 +186,10 @@ export class Fetcher {
     return translate(refusal, `fetching ${what} from offset ${position}`, 'broker-unreachable')
   }
 
-  /** After a lost connection or a moved leader: drop the connection that may be half open, read the metadata again. */
-  async #recover(nodeId: number, error: unknown): Promise<void> {
-    const { cluster } = this.#options
-    if (isConnectionTrouble(error)) forgetBroker(cluster, nodeId)
+  /** After a lost connection or a moved leader. */
+  async #recover(): Promise<void> {
     try {
-      await cluster.refreshMetadata()
+      await this.#options.cluster.refreshMetadata()
       this.wake()
     } catch {
       // Nobody answers yet; the loop tries again after its backoff.
@@ -192,6 +203,7 @@ export class Fetcher {
   /** This broker leads nothing any more: the loops of the new leaders take over. */
   #handOver(nodeId: number): void {
     this.#loops.delete(nodeId)
+    this.#options.onCondition(nodeId, undefined)
     this.wake()
   }
 }

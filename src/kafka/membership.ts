@@ -115,7 +115,8 @@ export class Membership {
       } catch (error) {
         if (this.#stop.signal.aborted) return
         onCondition(translate(error, `joining group ${this.#options.groupId}`, 'broker-unreachable') as SluiceError)
-        if (isLostMembership(protocolType(error))) this.#group.memberId = null
+        // A member that is known keeps its id: under a new one it would wait for its former self to time out.
+        if (protocolType(error) === 'UNKNOWN_MEMBER_ID') this.#group.memberId = null
         await clock.sleep(backoff.next(), this.#stop.signal)
       }
     }

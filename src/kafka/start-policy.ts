@@ -113,6 +113,8 @@ export class StartPolicy {
       return await request()
     } catch (error) {
       const type = protocolType(error)
+      // The leader may have moved: whoever tries again should ask the new one.
+      await this.#options.cluster.refreshMetadata().catch(() => {})
       if (isRebalancing(type)) throw new FencedError(`The group moved on while ${doing} (${type}).`, { cause: error })
       throw translate(error, doing, 'broker-unreachable')
     }

@@ -62,18 +62,13 @@ export class AssignedTasks {
   async drain(): Promise<void> {
     this.#closing = true
     for (const { task } of this.#tasks.values()) task.drain()
-    await this.#ended()
+    await Promise.all([...this.#tasks.values()].map(({ end }) => end))
   }
 
-  /** Ends every task without waiting for what is in the pipeline. */
-  async abort(): Promise<void> {
+  /** Tells every task to end without what is in the pipeline; does not wait for requests that are under way. */
+  abort(): void {
     this.#closing = true
     for (const { task } of this.#tasks.values()) task.abort()
-    await this.#ended()
-  }
-
-  async #ended(): Promise<void> {
-    await Promise.all([...this.#tasks.values()].map(({ end }) => end))
   }
 
   /** Starts a task for the partition, once the one before it has ended. */

@@ -239,6 +239,7 @@ export class PartitionTask implements FetchTarget, RowSource {
   /** Results leave in the order of the input, whatever order the sessions finish in. */
   #emitSettled(run: TaskRun): void {
     const { committer, encoder, telemetry, clock, maxOutputBytes } = this.#options
+    if (!run.parts[0]?.done) return
     const startedAt = clock.now()
     while (run.parts[0]?.done) {
       const part = run.parts.shift()!
