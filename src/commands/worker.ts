@@ -1,5 +1,6 @@
-import { loadSettings, redact } from '../config/load.ts'
+import { type LoadedSettings, loadSettings, redact } from '../config/load.ts'
 import { parseOptions } from '../config/options.ts'
+import { envName, SETTING_KEYS } from '../config/settings.ts'
 import { systemClock } from '../core/clock.ts'
 import { Health } from '../ops/health.ts'
 import { serveHttp } from '../ops/http.ts'
@@ -21,7 +22,7 @@ Example:
   async run({ argv, env, dotenvFile, signal, release, useLog }) {
     const { settings: options, positionals } = parseOptions(argv)
     refusePositionals(positionals, worker.usage)
-    const { settings } = loadSettings({
+    const { settings, sources } = loadSettings({
       options,
       env,
       dotenvFile,
@@ -29,7 +30,7 @@ Example:
     })
     const log = createLog({ level: settings.logLevel, format: settings.logFormat, name: 'sluice' })
     useLog(log)
-    log.info({ release, settings: redact(settings) }, 'starting')
+    log.info({ release, settings: given(redact(settings), sources) }, 'starting')
     const metrics = new Metrics({ release, process: true })
     const clock = systemClock
     const health = new Health({ clock, log, onReady: ready => metrics.ready(ready) })
@@ -44,4 +45,10 @@ Example:
       await http.close()
     }
   },
+}
+
+/** The settings that somebody set: defaults are in the docs, not in every log. */
+function given(shown: Readonly<Record<string, string>>, sources: LoadedSettings['sources']): Record<string, string> {
+  const set = SETTING_KEYS.filter(key => sources[key] !== 'default').map(envName)
+  return Object.fromEntries(Object.entries(shown).filter(([name]) => set.includes(name)))
 }
