@@ -30,8 +30,8 @@ export async function probeCoordinators(bootstrap: string): Promise<void> {
   }
 }
 
-// A coordinator is the owner of partition hash(id) mod partitions, with Java's String.hashCode, where the last character
-// counts once: ids that differ by one there lie on partitions that differ by one, so these reach all of them.
+// A coordinator is the owner of partition hash(id) mod partitions, with Java's String.hashCode, where the last
+// character counts once: ids that differ by one there lie on partitions that differ by one, so these reach all of them.
 function probeIds(): string[] {
   return Array.from({ length: COORDINATOR_PARTITIONS }, (_, i) => `sluice-dev-probe-${i}`)
 }

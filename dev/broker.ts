@@ -37,7 +37,8 @@ const STOP_PATIENCE_MS = 20_000
 /**
  * Starts a single-node Kafka on free ports of 127.0.0.1 with an empty data folder, and resolves when all its group and
  * transaction coordinators answer. It stops with this process, however that ends; `stop()` it when done.
- * Throws, with the broker's log from its first error on, when it does not come up; says what to install when Java or Maven is missing.
+ * Throws, with the broker's log from its first error on, when it does not come up, and with what to install when Java or
+ * Maven is missing.
  */
 export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
   const report = options.report ?? (() => {})
@@ -146,8 +147,8 @@ export class Broker {
   }
 
   /**
-   * Ends the broker. With `keepData` it shuts down in good order and `start()` continues where it was; without, there is
-   * nothing to put in order: it is killed and its folder removed. May be called again.
+   * Ends the broker. With `keepData` it shuts down in good order and `start()` continues where it was; without, there
+   * is nothing to put in order: it is killed and its folder removed. May be called again.
    */
   async stop({ keepData = false }: { keepData?: boolean } = {}): Promise<void> {
     if (keepData) await this.#server.signal('SIGTERM', STOP_PATIENCE_MS)
@@ -156,9 +157,10 @@ export class Broker {
 
   /**
    * Ends the broker by a signal, SIGKILL for a crash, and resolves when it has exited. Its data stays for `start()`.
-   * A transaction that was committed or aborted in the last moments before a crash may stay open on its partitions and
-   * hold read_committed readers back: while it restarts after a crash, Kafka 4.4 can find a partition without leader, and
-   * then drops the transaction's markers ("likely deleted already"). Nothing of what readers had seen before is lost.
+   * After a crash `start()` takes longer by `broker.session.timeout.ms`, 9 s unless set: only then does the controller
+   * let the node in again. And a transaction that was committed or aborted in the last moments before the crash may
+   * stay open on its partitions and hold read_committed readers back: the restarting Kafka 4.4 finds them without a
+   * leader for a while and drops the transaction's markers ("likely deleted already"). What readers had seen stays.
    */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     await this.#server.signal(signal, STOP_PATIENCE_MS)

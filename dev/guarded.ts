@@ -47,7 +47,10 @@ export class GuardedServer extends EventEmitter<Events> {
     return this.#pid
   }
 
-  /** Starts the server, its output written to `logFile` (emptied first); resolves to its process id. Throws if it cannot be executed. */
+  /**
+   * Starts the server, its output written to `logFile` (emptied first), and resolves to its process id.
+   * Throws if it cannot be executed.
+   */
   async start(command: string, args: readonly string[], logFile: string): Promise<number> {
     if (this.#pid !== undefined) throw new Error(`The server already runs, with process id ${this.#pid}.`)
     return this.#holding(async () => {

@@ -2,8 +2,8 @@
 //
 //   node guardian.ts FOLDER
 //
-// Its parent forks it with an IPC channel (see guarded.ts). The server is a child of the guardian, and neither is in the
-// parent's process group: Ctrl-C in a terminal reaches the parent alone, which then drains before it stops the server.
+// Its parent forks it with an IPC channel (see guarded.ts). The server is a child of the guardian, and neither is in
+// the parent's process group: Ctrl-C in a terminal reaches the parent alone, which then drains before it stops the server.
 // When the channel closes, because the parent asked for it or because it is dead, SIGKILL included, the guardian kills
 // the server, removes FOLDER and exits. There is no other way out, so there is one clean-up and it is always the same.
 

@@ -8,7 +8,8 @@ const OLDEST_JAVA = 17
 
 /** What to do instead, for every message about a missing tool. */
 export const WITHOUT_JAVA =
-  'Or set KAFKA_BROKERS to a broker you have, or start one with "docker compose up -d kafka" and set KAFKA_BROKERS=127.0.0.1:9092.'
+  'Or set KAFKA_BROKERS to a broker you have, ' +
+  'or start one with "docker compose up -d kafka" and set KAFKA_BROKERS=127.0.0.1:9092.'
 
 /**
  * Path of a Java that can run Kafka: `$JAVA_HOME/bin/java`, otherwise `java` from the PATH.

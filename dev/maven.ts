@@ -39,7 +39,7 @@ export async function mavenFolder(name: string, report: (line: string) => void):
 }
 
 async function runMaven(pom: string, folder: string): Promise<void> {
-  // Two Mavens that fill ~/.m2 at the same time may trip over each other's half-written files; the second try reads whole ones.
+  // Two Mavens that fill ~/.m2 at once may trip over each other's half-written files; the second try reads whole ones.
   for (let attempt = 1; ; attempt++) {
     try {
       await run('mvn', ['-B', '-q', '-ntp', '-f', pom, `-Dfolder=${folder}`, 'generate-resources'])

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net'
 
-// Below the ports that Linux (32768+) and macOS (49152+) hand to outgoing connections: a broker that is down for a moment
-// must find its port free when it comes back, and a client's own connection must not have taken it meanwhile.
+// Below the ports that Linux (32768+) and macOS (49152+) hand to outgoing connections: a broker that is down for a
+// moment must find its port free when it comes back, and a client's own connection must not have taken it meanwhile.
 const FIRST = 20_000
 const LAST = 32_000
 

@@ -54,7 +54,7 @@ async function retry(probe: () => Promise<void>, signal: AbortSignal): Promise<v
   throw failure
 }
 
-// A server that gives up says why, with a page of stack frames, and then reports at length how it shuts everything down.
+// A server that gives up says why, with a page of stack frames, and then reports at length how it shuts down.
 function lastWords(log: string): string {
   const error = log.search(/^.*\b(ERROR|FATAL)\b/m)
   if (error === -1) return tail(log)

@@ -1,3 +1,4 @@
+import { toJson } from '../codec/json-encoder.ts'
 import { loadSettings } from '../config/load.ts'
 import { parseOptions } from '../config/options.ts'
 import { systemClock } from '../core/clock.ts'
@@ -105,10 +106,6 @@ function place(target: Record<string, unknown>, path: readonly string[], value: 
 
 function namesOf(columns: readonly { feature: FeatureSpec }[]): string {
   return columns.map(({ feature }) => (feature.array ? `${feature.name}[${feature.length}]` : feature.name)).join(',')
-}
-
-function toJson(prediction: Record<string, unknown>): string {
-  return JSON.stringify(prediction, (_key, value) => (typeof value === 'bigint' ? value.toString() : value))
 }
 
 /** One value alone; several as `field: value` lines, a class label with its name. */

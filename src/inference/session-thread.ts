@@ -17,10 +17,8 @@ import { putStrings, takeStrings, viewSlot } from './slots.ts'
 
 const setup = workerData as SessionSetup
 const port = parentPort!
-const reply = (message: SessionReply) => port.postMessage(message)
 
 const session = await open()
-leaveRuntime()
 if (session === undefined) port.close()
 else serve(session)
 
@@ -70,7 +68,7 @@ async function run(runner: Runner, slot: TensorSlot, { first, rows, strings }: R
   try {
     const startedAt = performance.now()
     putStrings(slot.inputs, first, strings)
-    await runner.run(slot, first, rows).finally(leaveRuntime)
+    await runner.run(slot, first, rows)
     const computeMs = performance.now() - startedAt
     reply({ kind: 'finished', computeMs, strings: takeStrings(slot.outputs, first, rows) })
   } catch (error) {
@@ -78,10 +76,14 @@ async function run(runner: Runner, slot: TensorSlot, { first, rows, strings }: R
   }
 }
 
-/** Says that this thread may be torn down now, until it is given something to do. */
-function leaveRuntime(): void {
+/**
+ * Answers, having said first that this thread is out of the runtime: after the answer the pool may send the next run,
+ * and says then that the thread is occupied again.
+ */
+function reply(message: SessionReply): void {
   Atomics.store(setup.occupied, 0, 0)
   Atomics.notify(setup.occupied, 0)
+  port.postMessage(message)
 }
 
 function graphValue(metadata: InferenceSession.ValueMetadata): GraphValue {

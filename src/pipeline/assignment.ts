@@ -51,7 +51,7 @@ export class AssignedTasks {
     for (const [partition, { task }] of this.#tasks) {
       const stays = this.#assigned.has(partition) && continuous
       if (stays) continue
-      if (task.state === 'HALTED') this.#tasks.delete(partition)
+      if (task.state === 'HALTED') this.#remove(partition, task)
       else if (this.#assigned.has(partition)) task.abort()
       else task.drain()
     }
@@ -83,10 +83,15 @@ export class AssignedTasks {
 
   async #serve(partition: number, task: PartitionTask): Promise<void> {
     const end = await task.serve()
-    this.#options.onTaskGone(task)
-    if (end.how === 'halted') return // stays in the table: the partition is served again when the group moves it
-    this.#tasks.delete(partition)
+    // A halted task stays in the table, and what halted it a condition, until the group moves the partition.
+    if (end.how === 'halted' && this.#assigned.has(partition)) return
+    this.#remove(partition, task)
     this.#follow(partition, end)
+  }
+
+  #remove(partition: number, task: PartitionTask): void {
+    this.#tasks.delete(partition)
+    this.#options.onTaskGone(task)
   }
 
   #follow(partition: number, end: TaskEnd): void {

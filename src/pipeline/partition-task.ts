@@ -67,7 +67,11 @@ export class PartitionTask implements FetchTarget, RowSource {
   #endOffset = 0
   #paused = false
   #failure: Error | undefined
+  /** Grows from failure to failure, until a transaction succeeds. */
+  readonly #backoff = new Backoff(50, 5_000)
   readonly #stop = new AbortController()
+  /** Aborted when the task is to end, one way or the other: COMMIT_INTERVAL_MS no longer counts. */
+  readonly #hurry = new AbortController()
 
   constructor(options: TaskOptions) {
     this.#options = options
@@ -88,19 +92,17 @@ export class PartitionTask implements FetchTarget, RowSource {
 
   /** Serves the partition until it is drained, taken over or halted. Resolves with how it ended; never rejects. */
   async serve(): Promise<TaskEnd> {
-    const backoff = new Backoff(50, 5_000)
     let end: TaskEnd | undefined
     while (end === undefined) {
       try {
         await this.#initialise()
-        backoff.reset()
         await this.#commitUntilStopped(this.#run)
         end = { how: 'closed' }
       } catch (error) {
         end = this.#endAfter(error)
-        if (end === undefined) await this.#options.clock.sleep(backoff.next(), this.#stop.signal)
       }
       this.#discardRun()
+      if (end === undefined) await this.#waitToStartOver()
       if (this.#stop.signal.aborted) end ??= { how: 'closed' }
     }
     await this.#options.committer.close()
@@ -114,6 +116,7 @@ export class PartitionTask implements FetchTarget, RowSource {
     if (this.#state === 'RUNNING') {
       this.#state = 'DRAINING'
       this.#run.undecoded.length = 0
+      this.#hurry.abort()
       this.#run.wake.notify()
     } else this.abort()
   }
@@ -121,6 +124,7 @@ export class PartitionTask implements FetchTarget, RowSource {
   /** Ends without committing what is in flight. */
   abort(): void {
     this.#stop.abort()
+    this.#hurry.abort()
     this.#run.wake.notify()
   }
 
@@ -202,7 +206,7 @@ export class PartitionTask implements FetchTarget, RowSource {
           await decoder.load(schemaId)
           break
         } catch (error) {
-          if (run.over) return
+          if (run.over || this.#stop.signal.aborted) return
           onCondition(asSluiceError(error, 'registry-unreachable'))
           await clock.sleep(backoff.next(), this.#stop.signal)
         }
@@ -229,6 +233,12 @@ export class PartitionTask implements FetchTarget, RowSource {
     this.#options.onCondition(undefined)
     this.#options.log.info({ offset: start.offset, committed: start.committed }, 'partition task is running')
     this.#options.onWanted()
+  }
+
+  /** Until then nothing is fetched, and a task that is to drain has nothing left to finish. */
+  async #waitToStartOver(): Promise<void> {
+    this.#state = 'INITIALISING'
+    await this.#options.clock.sleep(this.#backoff.next(), this.#stop.signal)
   }
 
   #discardRun(): void {
@@ -260,12 +270,14 @@ export class PartitionTask implements FetchTarget, RowSource {
     let lastCommitAt = Number.NEGATIVE_INFINITY
     while (!this.#stop.signal.aborted) {
       await run.wake.wait()
+      const floor = lastCommitAt + commitIntervalMs - clock.now()
+      if (run.dirty && floor > 0) await clock.sleep(floor, this.#hurry.signal)
       if (this.#failure !== undefined) throw this.#failure
       if (this.#stop.signal.aborted) return
-      const floor = lastCommitAt + commitIntervalMs - clock.now()
-      if (run.dirty && floor > 0) await clock.sleep(floor, this.#stop.signal)
-      lastCommitAt = clock.now()
-      if (run.dirty) await this.#commit(run)
+      if (run.dirty) {
+        lastCommitAt = clock.now()
+        await this.#commit(run)
+      }
       if (this.#state === 'DRAINING' && run.parts.length === 0 && !run.dirty) return
     }
   }
@@ -276,6 +288,7 @@ export class PartitionTask implements FetchTarget, RowSource {
     const startedAt = clock.now()
     await committer.commit(settled.offset)
     telemetry.transaction('committed', clock.now() - startedAt)
+    this.#backoff.reset()
     run.committedOffset = settled.offset
     run.inFlight -= settled.records
     this.#observe(settled)
@@ -311,6 +324,13 @@ export class PartitionTask implements FetchTarget, RowSource {
     const initialising = this.#state === 'INITIALISING'
     if (known.response === 'halt' && initialising) return { how: 'halted', error: known }
     if (!initialising) telemetry.transaction('aborted', 0)
+    if (this.#state === 'DRAINING') {
+      log.warn(
+        { code: known.code, reason: known.message },
+        'partition task ends: the next owner does again what it had',
+      )
+      return { how: 'closed' }
+    }
     log.warn({ code: known.code, reason: known.message }, 'partition task starts over from the committed offset')
     return undefined
   }

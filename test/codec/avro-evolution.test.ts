@@ -21,6 +21,12 @@ test('reordered fields', () => {
   assert.deepEqual(rowOf([income, age], { age: 30, income: 2000 }), [[30, 2000]])
 })
 
+test('neighbouring fields whose features are no neighbours', () => {
+  const inputs = [input('float32', feature('a'), feature('b'), feature('c')), input('float32', feature('d'))]
+  const fields = ['a', 'c', 'b', 'd'].map(name => ({ name, type: 'float' }))
+  assert.deepEqual(rowOf(fields, { a: 1, b: 2, c: 3, d: 4 }, inputs), [[1, 2, 3], [4]])
+})
+
 test('added fields of every kind are passed over', () => {
   const tags = { name: 'tags', type: { type: 'map', values: { type: 'array', items: 'string' } } }
   const address = { name: 'address', type: ['null', { type: 'record', name: 'Address', fields: [tags] }] }

@@ -238,6 +238,11 @@ describe('features', () => {
     assert.match(oneField('float', Number.NaN).message, /feature "x" is NaN/)
     assert.equal(oneField('double', Number.NEGATIVE_INFINITY).code, 'feature-not-finite')
     assert.match(oneField('double', 1e300).message, /is 1e\+300, which is infinite as float32/)
+    const flower = faultOf(SCHEMA, encode(SCHEMA, { ...FLOWER, petal_length: Number.NaN }))
+    assert.deepEqual(flower, {
+      code: 'feature-not-finite',
+      message: 'feature "petal_length" is NaN; expected a finite number (float32)',
+    })
     const pair = input('float32', feature('x', { length: 2 }))
     for (const items of ['float', 'double', ['null', 'float']]) {
       const infinite = Array.isArray(items) ? { float: Infinity } : Infinity

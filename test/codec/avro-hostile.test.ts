@@ -124,6 +124,33 @@ test('deep nesting of a recursive schema is refused before it exhausts the stack
   assert.equal(skipping(endless, Buffer.alloc(0)), 'invalid-avro')
 })
 
+test('what a bad record leaves behind does not reach the next', () => {
+  const node = { type: 'record', name: 'N', fields: [{ name: 'next', type: ['null', 'N'] }] }
+  const numbers = { type: 'array', items: 'double' }
+  const fields = [
+    { name: 'node', type: node },
+    { name: 'x', type: 'double' },
+    { name: 'p', type: numbers },
+  ]
+  const schema = { type: 'record', name: 'R', fields }
+  const inputs = [input('float32', feature('p', { length: 2 }), feature('x'))]
+  const decoder = rawDecoder(schema, inputs)
+  const value = (p: number[], x: number) => encode(schema, { node: { next: { N: { next: null } } }, p, x })
+  for (let i = 0; i < 1000; i++) assert.ok(decodeOne(decoder, inputs, Buffer.from([2, 2, 2])).result)
+  assert.deepEqual(decodeOne(decoder, inputs, value([1, 2], 3)).rows, [[1, 2, 3]])
+  assert.match(JSON.stringify(decodeOne(decoder, inputs, value([1, Number.NaN], 3)).result), /element 1 of feature/)
+  assert.match(JSON.stringify(decodeOne(decoder, inputs, value([1, 2], Number.NaN)).result), /"message":"feature/)
+  assert.deepEqual(decodeOne(decoder, inputs, value([1, 2], 3)).result, undefined)
+})
+
+test('passes over blocks that give their size, without looking into them', () => {
+  const counted = (count: bigint, bytes: number[]) => [long(-count), long(BigInt(bytes.length)), Buffer.from(bytes)]
+  const blocks = [...counted(3n, [2, 4, 6]), long(1n), long(5n), ...counted(1n, [0x80, 0x80, 1]), long(0n)]
+  assert.deepEqual(skipping({ type: 'array', items: 'long' }, Buffer.concat(blocks)), [9])
+  const entries = [...counted(1n, [2, 0x61, 8]), long(1n), Buffer.from([2, 0x62, 8]), long(0n)]
+  assert.deepEqual(skipping({ type: 'map', values: 'int' }, Buffer.concat(entries)), [9])
+})
+
 test('a schema whose types use each other twice compiles in linear time', () => {
   let type: unknown = 'long'
   const schema: { fields: unknown[] } = { fields: [] }

@@ -134,23 +134,28 @@ test('JSON.parse reads every prediction, but for what JSON cannot say', () => {
   }
 })
 
-test('the most bytes are enough for the longest row', () => {
-  const outputs = [
-    output('i', 'int64', [2]),
-    output('j', 'int32', [1]),
-    output('d', 'float64', [2]),
-    output('s', 'string', [1]),
+test('the most bytes are enough for the longest elements', () => {
+  const longest: [ElementType, unknown][] = [
+    ['int64', -(2n ** 63n)],
+    ['int32', -(2 ** 31)],
+    ['float32', -1.1754943508222875e-38],
+    ['float64', -2.2250738585072014e-308],
+    ['float64', -Infinity],
+    ['bool', 0],
+    ['string', '\u0800'],
+    ['string', '\u0000'],
+    ['string', '\ud800'],
   ]
-  const columns = columnsFor(outputs, 1)
-  ;(columns[0]!.data as BigInt64Array).fill(-(2n ** 63n))
-  ;(columns[1]!.data as Int32Array).fill(-(2 ** 31))
-  ;(columns[2]!.data as Float64Array).fill(-2.2250738585072014e-308)
-  ;(columns[3]!.data as string[])[0] = '\u0000\u0800'.repeat(1000)
-  for (const format of ['avro', 'avro-raw', 'json'] as const) {
-    const encoder = createPredictionEncoder(format, outputs, 1)
-    const room = encoder.maxBytes(0, columns)
-    const wide = Buffer.alloc(room + 1000)
-    assert.ok(encoder.encode(0, columns, wide, 0) <= room, format)
+  for (const [type, element] of longest) {
+    const outputs = [output('y', type, [1000])]
+    const columns = columnsFor(outputs, 1)
+    ;(columns[0]!.data as unknown[]).fill(typeof element === 'string' ? element.repeat(10) : element)
+    for (const format of ['avro', 'avro-raw', 'json'] as const) {
+      const encoder = createPredictionEncoder(format, outputs, 1)
+      const room = encoder.maxBytes(0, columns)
+      const length = encoder.encode(0, columns, Buffer.alloc(room + 100_000), 0)
+      assert.ok(length <= room, `${format} ${type}: ${length} bytes, ${room} announced`)
+    }
   }
 })
 

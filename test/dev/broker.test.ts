@@ -15,7 +15,9 @@ import { findJava, runJava } from '../../dev/java.ts'
 describe('a broker', { timeout: 60_000 }, () => {
   let broker: Broker
   before(async () => {
-    broker = await startBroker({ acls: true })
+    // A crashed broker is let in again when its session is over.
+    const properties = { 'broker.session.timeout.ms': 3_000, 'broker.heartbeat.interval.ms': 500 }
+    broker = await startBroker({ acls: true, properties })
   })
   after(() => broker?.stop())
 

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict'
+import type { RunTimings, SessionPool } from '../../src/core/inference.ts'
+import type { TensorColumn, TensorSlot } from '../../src/core/tensor.ts'
+
+/** What the model of these tests answers for a feature. */
+export const predictionFor = (feature: number) => 2 * feature + 1
+
+/** A run that a session of the fake pool works on until the test ends it. */
+export interface FakeRun {
+  readonly slot: TensorSlot
+  readonly first: number
+  readonly rows: number
+  /** The features in its rows. */
+  readonly features: readonly number[]
+  succeed(): void
+  fail(error?: Error): void
+}
+
+interface Waiting {
+  readonly start: () => void
+}
+
+/** Sessions that work when the test tells them to. Slots that nobody owns hold NaN, so that a late look at them shows. */
+export class FakePool implements SessionPool {
+  readonly size: number
+  readonly slots: readonly TensorSlot[]
+  /** Under way, oldest first. */
+  readonly runs: FakeRun[] = []
+  readonly #free: TensorSlot[]
+  readonly #waiting: Waiting[] = []
+  #listener = () => {}
+
+  constructor({ sessions = 1, slots = 2 * sessions, capacity = 4 } = {}) {
+    this.size = sessions
+    this.slots = Array.from({ length: slots }, (_, id) => ({
+      id,
+      capacity,
+      inputs: [column('x', capacity)],
+      outputs: [column('y', capacity)],
+    }))
+    this.#free = [...this.slots]
+  }
+
+  get idle(): number {
+    return this.size - this.runs.length
+  }
+
+  get freeSlots(): number {
+    return this.#free.length
+  }
+
+  acquire(): TensorSlot | undefined {
+    return this.#free.shift()
+  }
+
+  release(slot: TensorSlot): void {
+    assert.ok(!this.#free.includes(slot), `slot ${slot.id} was given back twice`)
+    assert.ok(!this.runs.some(run => run.slot === slot), `slot ${slot.id} was given back amid a run`)
+    for (const { data } of [...slot.inputs, ...slot.outputs]) (data as Float64Array).fill(Number.NaN)
+    this.#free.push(slot)
+    this.#listener()
+  }
+
+  onAvailable(listener: () => void): void {
+    this.#listener = listener
+  }
+
+  run(slot: TensorSlot, first: number, rows: number): Promise<RunTimings> {
+    const { promise, resolve, reject } = Promise.withResolvers<RunTimings>()
+    const start = () => {
+      const end = () => {
+        this.runs.splice(this.runs.indexOf(run), 1)
+        const next = this.#waiting.shift()
+        if (next === undefined) this.#listener()
+        else next.start()
+      }
+      const run: FakeRun = {
+        slot,
+        first,
+        rows,
+        features: Array.from(slot.inputs[0]!.data as Float64Array).slice(first, first + rows),
+        succeed: () => {
+          const outputs = slot.outputs[0]!.data as Float64Array
+          run.features.forEach((feature, i) => {
+            outputs[first + i] = predictionFor(feature)
+          })
+          end()
+          resolve({ computeMs: 1, waitMs: 0, provider: 'cpu' })
+        },
+        fail: (error = new Error('the session failed')) => {
+          end()
+          reject(error)
+        },
+      }
+      this.runs.push(run)
+    }
+    if (this.idle > 0) start()
+    else this.#waiting.push({ start })
+    return promise
+  }
+
+  async close(): Promise<void> {
+    for (const run of [...this.runs]) run.fail(new Error('the pool was closed'))
+  }
+}
+
+function column(tensor: string, capacity: number): TensorColumn {
+  return { spec: { tensor, type: 'float64', rowShape: [], width: 1 }, data: new Float64Array(capacity).fill(Number.NaN) }
+}

@@ -1,0 +1,40 @@
+import type { BatcherTelemetry, BatchTrigger, PartitionTelemetry } from '../../src/core/telemetry.ts'
+
+/** Remembers what was reported, as text. */
+export class FakePartitionTelemetry implements PartitionTelemetry {
+  readonly events: string[] = []
+  recordsIn(count: number) {
+    this.events.push(`in ${count}`)
+  }
+  predictions(count: number) {
+    if (count > 0) this.events.push(`predictions ${count}`)
+  }
+  deadLetter(code: string) {
+    this.events.push(`dead letter ${code}`)
+  }
+  outputMs() {}
+  endToEndMs(ms: number) {
+    this.events.push(`end to end ${ms}`)
+  }
+  transaction(outcome: string) {
+    this.events.push(outcome)
+  }
+  lag(records: number) {
+    this.events.push(`lag ${records}`)
+  }
+  paused(value: boolean) {
+    this.events.push(value ? 'paused' : 'resumed')
+  }
+  remove() {
+    this.events.push('removed')
+  }
+}
+
+export class FakeBatcherTelemetry implements BatcherTelemetry {
+  readonly batches: { rows: number; trigger: BatchTrigger; queueMs: number }[] = []
+  batch(rows: number, trigger: BatchTrigger, { queueMs }: { queueMs: number }) {
+    this.batches.push({ rows, trigger, queueMs })
+  }
+  sessions() {}
+  sessionBusyMs() {}
+}

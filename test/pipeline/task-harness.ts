@@ -1,0 +1,124 @@
+import type { SluiceError } from '../../src/core/errors.ts'
+import { silentLog } from '../../src/core/log.ts'
+import { Batcher } from '../../src/pipeline/batcher.ts'
+import { PartitionTask, type TaskEnd, type TaskOptions } from '../../src/pipeline/partition-task.ts'
+import { FakeClock, settle } from './fake-clock.ts'
+import { batchOf, FakeDecoder, fetched, range, type TestValue, textEncoder } from './fake-codec.ts'
+import { FakeCommitter } from './fake-committer.ts'
+import { FakePool } from './fake-pool.ts'
+import { FakeBatcherTelemetry, FakePartitionTelemetry } from './fake-telemetry.ts'
+
+export const MODEL = { name: 'iris', version: '3', sha256: '0123456789abcdef' }
+
+/** The sessions that tasks share, and the batcher in front of them. */
+export class Bench {
+  readonly clock = new FakeClock()
+  readonly pool: FakePool
+  readonly telemetry = new FakeBatcherTelemetry()
+  readonly conditions: (string | undefined)[] = []
+  probe: () => Promise<void> = async () => {}
+  readonly batcher: Batcher
+
+  constructor(options: { sessions?: number; slots?: number; capacity?: number; maxQueueDelayMs?: number } = {}) {
+    this.pool = new FakePool(options)
+    this.batcher = new Batcher({
+      pool: this.pool,
+      model: MODEL,
+      maxQueueDelayMs: options.maxQueueDelayMs ?? 0,
+      telemetry: this.telemetry,
+      clock: this.clock,
+      probe: () => this.probe(),
+      onCondition: error => this.conditions.push(error?.code),
+    })
+  }
+}
+
+/** A partition task with a test on every side of it. */
+export class TaskHarness {
+  readonly bench: Bench
+  readonly committer: FakeCommitter
+  readonly decoder = new FakeDecoder()
+  readonly telemetry = new FakePartitionTelemetry()
+  readonly conditions: (SluiceError | undefined)[] = []
+  /** Times that the fetcher was asked to look again. */
+  wanted = 0
+  readonly task: PartitionTask
+  end: TaskEnd | undefined
+
+  constructor(options: Partial<TaskOptions> & { bench?: Bench; start?: number } = {}) {
+    this.bench = options.bench ?? new Bench()
+    this.committer = new FakeCommitter(options.start)
+    this.task = new PartitionTask({
+      topic: 'features',
+      partition: 0,
+      committer: this.committer,
+      batcher: this.bench.batcher,
+      decoder: this.decoder,
+      encoder: textEncoder,
+      telemetry: this.telemetry,
+      log: silentLog,
+      clock: this.bench.clock,
+      maxInFlight: 100,
+      maxOutputBytes: 1_000,
+      commitIntervalMs: 0,
+      limit: initialise => initialise(),
+      onCondition: error => this.conditions.push(error),
+      onWanted: () => this.wanted++,
+      ...options,
+    })
+  }
+
+  get clock(): FakeClock {
+    return this.bench.clock
+  }
+
+  get pool(): FakePool {
+    return this.bench.pool
+  }
+
+  /** Starts serving; the task is running afterwards, unless its committer has other plans. */
+  async serve(): Promise<this> {
+    void this.task.serve().then(end => {
+      this.end = end
+    })
+    await settle()
+    return this
+  }
+
+  /** Hands the task the records [position, to), in one batch, as the fetcher would. */
+  async fetch(to: number, valueAt?: (offset: number) => TestValue): Promise<void> {
+    await this.fetchOffsets(range(this.task.position!, to), to, valueAt)
+  }
+
+  async fetchOffsets(offsets: readonly number[], next: number, valueAt?: (offset: number) => TestValue): Promise<void> {
+    this.task.accept(fetched(offsets.length === 0 ? [] : [batchOf(offsets, valueAt, this.task.partition)], next))
+    await settle()
+  }
+
+  /** Ends runs, oldest first, and transactions, until nothing is under way. */
+  async finish(): Promise<void> {
+    while (this.pool.runs.length > 0 || this.committer.underWay !== undefined) {
+      this.pool.runs[0]?.succeed()
+      await settle()
+      this.committer.underWay?.succeed()
+      await settle()
+    }
+  }
+
+  /** Ends the run of those under way that has `feature` among its rows. */
+  async endRunWith(feature: number): Promise<void> {
+    this.pool.runs.find(run => run.features.includes(feature))!.succeed()
+    await settle()
+  }
+
+  async endCommit(error?: Error): Promise<void> {
+    if (error === undefined) this.committer.underWay!.succeed()
+    else this.committer.underWay!.fail(error)
+    await settle()
+  }
+
+  /** Lets more time pass than any backoff takes. */
+  async waitForBackoff(): Promise<void> {
+    await this.clock.advance(6_001)
+  }
+}

@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { MicroBatch } from '../../src/pipeline/micro-batch.ts'
+import { Part, TaskRun } from '../../src/pipeline/task-run.ts'
+import { batchOf, fetched } from './fake-codec.ts'
+import { FakePool } from './fake-pool.ts'
+
+const newRun = (start = 0, onSettled = () => {}) => new TaskRun(start, onSettled)
+
+/** Takes records up to index `to` of the batch at the head into a part, as decoding does. */
+function decode(run: TaskRun, to: number): Part {
+  const queued = run.undecoded[0]!
+  const part = new Part(run, queued, 0)
+  queued.cursor = to
+  part.to = to
+  if (to === queued.batch.count) run.undecoded.shift()
+  run.parts.push(part)
+  return part
+}
+
+test('a fetch moves the position past all that it brought, and counts its records as in flight', () => {
+  const run = newRun(5)
+  assert.equal(run.queue(fetched([batchOf([5, 6]), batchOf([9])], 12)), 3)
+  assert.equal(run.position, 12)
+  assert.equal(run.inFlight, 3)
+  assert.equal(run.settledOffset, 5)
+  assert.equal(run.dirty, false)
+})
+
+test('the end of a part is behind its last record; that of a whole batch where the next begins', () => {
+  const run = newRun()
+  run.queue(fetched([batchOf([0, 3, 4]), batchOf([7])], 9))
+  const [first, second, third] = [decode(run, 2), decode(run, 3), decode(run, 1)]
+  assert.deepEqual([first.endOffset, second.endOffset, third.endOffset], [4, 5, 9])
+  assert.deepEqual([first.records, second.records, third.records], [2, 1, 1])
+})
+
+test('offsets without records count with the record before them, wherever that one is', () => {
+  const queued = newRun()
+  queued.queue(fetched([batchOf([0])], 1))
+  queued.queue(fetched([], 4))
+  assert.equal(decode(queued, 1).endOffset, 4)
+
+  const decoded = newRun()
+  decoded.queue(fetched([batchOf([0])], 1))
+  const part = decode(decoded, 1)
+  decoded.queue(fetched([], 4))
+  assert.equal(part.endOffset, 4)
+  assert.equal(decoded.settledOffset, 0)
+
+  const empty = newRun()
+  empty.queue(fetched([], 4))
+  assert.equal(empty.settledOffset, 4)
+  assert.equal(empty.dirty, true)
+})
+
+test('a transaction takes what has settled; counting begins anew', () => {
+  const run = newRun()
+  run.settledOffset = 7
+  run.settledRecords = 3
+  run.settledTimestamps.push(70)
+  assert.deepEqual(run.takeSettled(), { offset: 7, records: 3, timestamps: [70] })
+  assert.deepEqual(run.takeSettled(), { offset: 7, records: 0, timestamps: [] })
+})
+
+test('a settled part tells the run while it lasts, and lets go of its micro-batch once it is over', () => {
+  const pool = new FakePool({ slots: 1 })
+  let told = 0
+  const run = newRun(0, () => told++)
+  run.queue(fetched([batchOf([0, 1])], 2))
+  const microBatch = new MicroBatch(pool.acquire()!, 0, slot => pool.release(slot))
+  const [early, late] = [decode(run, 1), decode(run, 2)]
+  for (const part of [early, late]) {
+    part.microBatch = microBatch
+    microBatch.hold(part)
+  }
+  early.settled()
+  assert.equal(told, 1)
+  run.abandon()
+  assert.equal(pool.freeSlots, 0, 'the late part still runs')
+  late.settled()
+  assert.equal(told, 1)
+  assert.equal(pool.freeSlots, 1)
+})
+
+test('an abandoned run wakes whoever waits for it and holds nothing', async () => {
+  const run = newRun()
+  run.queue(fetched([batchOf([0, 1])], 2))
+  decode(run, 1)
+  run.abandon()
+  await run.wake.wait()
+  assert.deepEqual([run.undecoded.length, run.parts.length, run.over], [0, 0, true])
+})

@@ -1,0 +1,218 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { until } from './broker.ts'
+
+const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
+const LEASH = new URL('leash.ts', import.meta.url).href
+
+/** A line of the JSON log. */
+export type LogLine = { readonly level: string; readonly msg: string } & Readonly<Record<string, unknown>>
+
+/** One time series of /metrics. */
+export interface Sample {
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly value: number
+}
+
+export interface WorkerOptions {
+  /** Settings; nothing else of the tests' own environment reaches the worker. */
+  readonly env?: Readonly<Record<string, string>>
+  readonly args?: readonly string[]
+  /** Working directory: where it looks for `.env`. */
+  readonly cwd?: string
+}
+
+const START_MS = 30_000
+const STOP_MS = 30_000
+
+/** Variables that a process needs in order to run, none of them a setting. */
+function plainEnvironment(): Record<string, string> {
+  return Object.fromEntries(['PATH', 'HOME', 'TMPDIR'].flatMap(name => [[name, process.env[name] ?? '']]))
+}
+
+/** Starts `sluice worker` with a JSON log and a free HTTP port. */
+export function startWorker({ env = {}, args = [], cwd }: WorkerOptions): WorkerProcess {
+  const child = spawn(process.execPath, ['--import', LEASH, CLI, 'worker', ...args], {
+    env: { ...plainEnvironment(), LOG_FORMAT: 'json', HTTP_PORT: '0', ...env },
+    cwd,
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  })
+  return new WorkerProcess(child)
+}
+
+/** A worker in a process of its own, which ends with this one. */
+export class WorkerProcess {
+  /** Every line of its log so far. */
+  readonly log: LogLine[] = []
+  /** Resolves to its exit code, or to the name of the signal that ended it. */
+  readonly exited: Promise<number | NodeJS.Signals>
+  readonly #child: ChildProcess
+  readonly #watchers = new Set<() => void>()
+  #stderr = ''
+  #over = false
+
+  constructor(child: ChildProcess) {
+    this.#child = child
+    createInterface(child.stdout!).on('line', line => this.#hear(line))
+    child.stderr!.setEncoding('utf8').on('data', text => {
+      this.#stderr += text
+    })
+    this.exited = once(child, 'close').then(([code, signal]) => {
+      this.#over = true
+      this.#notify()
+      return code ?? signal
+    })
+  }
+
+  get pid(): number {
+    return this.#child.pid!
+  }
+
+  /** Whether it has ended. */
+  get over(): boolean {
+    return this.#over
+  }
+
+  /** What it wrote to standard error: nothing, as long as it has a log. */
+  get stderr(): string {
+    return this.#stderr
+  }
+
+  /** The first line, past or to come, that `matches`. Throws with the end of the log when it ends or takes too long. */
+  async waitForLog(matches: (line: LogLine) => boolean, timeoutMs = START_MS): Promise<LogLine> {
+    let seen = 0
+    let found: LogLine | undefined
+    const search = () => {
+      while (found === undefined && seen < this.log.length) {
+        const line = this.log[seen++]!
+        if (matches(line)) found = line
+      }
+      return found
+    }
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const look = () => {
+      if (search() !== undefined || this.#over) resolve()
+    }
+    const timer = setTimeout(resolve, timeoutMs)
+    this.#watchers.add(look)
+    look()
+    await promise
+    clearTimeout(timer)
+    this.#watchers.delete(look)
+    if (found === undefined) throw new Error(`The line that was waited for is not in the log.\n${this.describe()}`)
+    return found
+  }
+
+  /** Waits until it answers that it is ready. */
+  async ready(timeoutMs = START_MS): Promise<this> {
+    const url = await this.url('/health/ready')
+    const answers = async () => {
+      if (this.#over) throw new Error(`The worker ended before it was ready.\n${this.describe()}`)
+      return (await fetch(url).catch(() => undefined))?.status === 200
+    }
+    await until(answers, () => `the worker is not ready.\n${this.describe()}`, timeoutMs)
+    return this
+  }
+
+  /** Address of a page of its HTTP server. */
+  async url(path: string): Promise<string> {
+    const { url } = await this.waitForLog(line => line.url !== undefined)
+    return `${url}${path}`
+  }
+
+  async metrics(): Promise<Sample[]> {
+    const response = await fetch(await this.url('/metrics'))
+    return parseMetrics(await response.text())
+  }
+
+  /** The sum of a metric over all series that have these labels. */
+  async metric(name: string, labels: Readonly<Record<string, string>> = {}): Promise<number> {
+    const wanted = Object.entries(labels)
+    return (await this.metrics())
+      .filter(sample => sample.name === name && wanted.every(([label, value]) => sample.labels[label] === value))
+      .reduce((sum, { value }) => sum + value, 0)
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name)
+  }
+
+  /** SIGTERM; resolves to the exit code. Kills it and throws when it takes too long. */
+  async stop(timeoutMs = STOP_MS): Promise<number | NodeJS.Signals> {
+    this.signal('SIGTERM')
+    let late = false
+    const timer = setTimeout(() => {
+      late = true
+      this.signal('SIGKILL')
+    }, timeoutMs)
+    const end = await this.exited
+    clearTimeout(timer)
+    if (late) throw new Error(`The worker did not stop within ${timeoutMs / 1000} s.\n${this.describe()}`)
+    return end
+  }
+
+  /** SIGKILL; resolves when it is gone. Harmless when it is gone already. */
+  async kill(): Promise<void> {
+    this.signal('SIGKILL')
+    await this.exited
+  }
+
+  /** The end of its log, for messages. */
+  describe(): string {
+    const lines = this.log.slice(-15).map(line => JSON.stringify(line).slice(0, 600))
+    return [`Worker ${this.pid}${this.#over ? ', ended' : ''}:`, ...lines, this.#stderr].join('\n')
+  }
+
+  #hear(line: string): void {
+    if (line.startsWith('{')) this.log.push(JSON.parse(line) as LogLine)
+    else this.#stderr += `${line}\n`
+    this.#notify()
+  }
+
+  #notify(): void {
+    for (const watcher of this.#watchers) watcher()
+  }
+}
+
+function parseMetrics(text: string): Sample[] {
+  const samples: Sample[] = []
+  for (const line of text.split('\n')) {
+    const match = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line)
+    if (match === null) continue
+    const [, name, labels = '', value] = match
+    const pairs = [...labels.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, label, text]) => [label!, text!])
+    samples.push({ name: name!, labels: Object.fromEntries(pairs), value: Number(value) })
+  }
+  return samples
+}
+
+/** What a command that ends by itself left behind. */
+export interface Finished {
+  readonly code: number | NodeJS.Signals
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs `sluice` with `args` to its end. */
+export async function runSluice(args: readonly string[], { env = {}, cwd }: WorkerOptions = {}): Promise<Finished> {
+  const child = spawn(process.execPath, ['--import', LEASH, CLI, ...args], {
+    env: { ...plainEnvironment(), ...env },
+    cwd,
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout!.setEncoding('utf8').on('data', text => {
+    stdout += text
+  })
+  child.stderr!.setEncoding('utf8').on('data', text => {
+    stderr += text
+  })
+  const timer = setTimeout(() => child.kill('SIGKILL'), START_MS)
+  const [code, signal] = await once(child, 'close')
+  clearTimeout(timer)
+  return { code: code ?? signal, stdout, stderr }
+}

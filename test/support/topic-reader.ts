@@ -1,0 +1,151 @@
+import { createRequire } from 'node:module'
+import Cluster from 'kafkajs/src/cluster/index.js'
+import loggers from 'kafkajs/src/loggers/index.js'
+import createSocketFactory from 'kafkajs/src/network/socketFactory.js'
+import { brokers } from './broker.ts'
+import { type AbortedTransaction, type LogRecord, readLog } from './record-log.ts'
+
+const require = createRequire(import.meta.url)
+const fetchRequest = require('kafkajs/src/protocol/requests/fetch/v11/request')
+const Decoder = require('kafkajs/src/protocol/decoder')
+
+export interface ReadOptions {
+  /** Goes on past the end until this holds for all records so far; asked after every fetch that brought some. */
+  readonly until?: (records: readonly LogRecord[]) => boolean
+  readonly timeoutMs?: number
+  /** Also what open transactions wrote: what a reader without read_committed sees. */
+  readonly uncommitted?: boolean
+}
+
+const MAX_WAIT_MS = 100
+const PARTITION_BYTES = 4 * 1024 * 1024
+
+/**
+ * Reads a topic from its beginning as a read_committed consumer: to where each partition ended when this was called, or
+ * until the option `until` holds. Records of one partition are in offset order. Not a line of it is the worker's own: it
+ * fetches with kafkajs's requests and walks the bytes itself, so that headers keep their order and their duplicates.
+ * @throws Error when time (60 s) is up
+ */
+export async function readTopic(topic: string, options: ReadOptions = {}): Promise<LogRecord[]> {
+  const { until, timeoutMs = 60_000, uncommitted = false } = options
+  const isolationLevel = uncommitted ? 0 : 1
+  const cluster = createCluster(isolationLevel)
+  await cluster.connect()
+  try {
+    await cluster.addMultipleTargetTopics([topic])
+    const partitions = cluster.findTopicPartitionMetadata(topic)
+    const ends = await Promise.all(
+      partitions.map(async ({ partitionId, leader }) => {
+        const broker = await cluster.findBroker({ nodeId: leader })
+        const topics = [{ topic, partitions: [{ partition: partitionId, timestamp: -1 }] }]
+        const { responses } = await broker.listOffsets({ isolationLevel, topics })
+        return { partition: partitionId, leader, end: Number(responses[0]!.partitions[0]!.offset) }
+      }),
+    )
+    const positions = new Map(ends.map(({ partition }) => [partition, 0]))
+    const records: LogRecord[] = []
+    const done = () =>
+      until === undefined ? ends.every(({ partition, end }) => positions.get(partition)! >= end) : until(records)
+    const deadline = performance.now() + timeoutMs
+    while (!done()) {
+      if (performance.now() > deadline) {
+        throw new Error(`Reading ${topic} took longer than ${timeoutMs / 1000} s; it gave ${records.length} records.`)
+      }
+      for (const leader of new Set(ends.map(end => end.leader))) {
+        const broker = await cluster.findBroker({ nodeId: leader })
+        const wanted = ends.filter(end => end.leader === leader).map(({ partition }) => partition)
+        await fetchOnce(broker, topic, wanted, positions, records, isolationLevel)
+      }
+    }
+    return records
+  } finally {
+    await cluster.disconnect()
+  }
+}
+
+/** Appends what one fetch brings to `records` and moves `positions` on. */
+async function fetchOnce(
+  broker: KafkajsBroker,
+  topic: string,
+  wanted: readonly number[],
+  positions: Map<number, number>,
+  records: LogRecord[],
+  isolationLevel: number,
+): Promise<void> {
+  const partitions = wanted.map(partition => ({
+    partition,
+    currentLeaderEpoch: -1,
+    fetchOffset: String(positions.get(partition)),
+    logStartOffset: '-1',
+    maxBytes: PARTITION_BYTES,
+  }))
+  const request = fetchRequest({
+    replicaId: -1,
+    isolationLevel,
+    maxWaitTime: MAX_WAIT_MS,
+    minBytes: 1,
+    maxBytes: 4 * PARTITION_BYTES,
+    topics: [{ topic, partitions }],
+  })
+  const answers = await broker.connectionPool.send({
+    request,
+    response: { decode: async (raw: Buffer) => decodeFetch(raw), parse: async (answers: Answer[]) => answers },
+  })
+  for (const { partition, errorCode, aborted, bytes } of answers) {
+    if (errorCode !== 0) throw new Error(`Fetching ${topic}/${partition} failed with code ${errorCode}.`)
+    const from = positions.get(partition)!
+    const log = readLog(bytes, { topic, partition, from, aborted })
+    for (const record of log.records) records.push(record)
+    positions.set(partition, log.next)
+  }
+}
+
+interface Answer {
+  readonly partition: number
+  readonly errorCode: number
+  readonly aborted: readonly AbortedTransaction[]
+  readonly bytes: Buffer
+}
+
+/** The answer to a Fetch request of version 11, for one topic. */
+function decodeFetch(raw: Buffer): Answer[] {
+  const decoder = new Decoder(raw)
+  decoder.readInt32() // throttle time
+  const errorCode = decoder.readInt16()
+  if (errorCode !== 0) throw new Error(`A fetch failed with code ${errorCode}.`)
+  decoder.readInt32() // session id
+  const topics: Answer[][] = decoder.readArray(() => {
+    decoder.readString()
+    return decoder.readArray(() => {
+      const partition = decoder.readInt32()
+      const errorCode = decoder.readInt16()
+      decoder.readInt64() // high watermark
+      decoder.readInt64() // last stable offset
+      decoder.readInt64() // log start offset
+      const aborted = decoder.readArray(() => ({
+        producerId: BigInt(decoder.readInt64().toString()),
+        firstOffset: Number(decoder.readInt64()),
+      }))
+      decoder.readInt32() // preferred replica
+      return { partition, errorCode, aborted, bytes: decoder.readBytes() ?? Buffer.alloc(0) }
+    })
+  })
+  return topics.flat()
+}
+
+function createCluster(isolationLevel: number): KafkajsCluster {
+  const retry = { initialRetryTime: 20, maxRetryTime: 500, retries: 10 }
+  return new Cluster({
+    logger: loggers.createLogger({ level: 0, logCreator: () => () => {} }),
+    retry,
+    socketFactory: createSocketFactory(),
+    brokers: brokers(),
+    clientId: 'sluice-test-reader',
+    connectionTimeout: 5_000,
+    authenticationTimeout: 5_000,
+    requestTimeout: 20_000,
+    metadataMaxAge: 60_000,
+    allowAutoTopicCreation: false,
+    isolationLevel,
+  })
+}
