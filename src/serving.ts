@@ -10,6 +10,7 @@ import type { FeatureDecoder, PredictionEncoder } from './core/codec.ts'
 import type { Log } from './core/log.ts'
 import type { ModelSpec } from './core/model.ts'
 import { packObject } from './core/rows.ts'
+import type { ModelIdentity } from './core/transaction.ts'
 import { parseSessions } from './inference/placement.ts'
 import { createSessionPool, type OnnxSessionPool } from './inference/pool.ts'
 import type { ModelBundle } from './models/bundle.ts'
@@ -41,12 +42,23 @@ export async function openModel(settings: ModelSettings, log: Log, clock: Clock)
   const pool = await createSessionPool({ modelFile, spec, sessions, intraOpThreads, maxBatchSize, log, clock })
   try {
     const { samples, providers } = await verify(bundle, pool)
-    log.info({ model: spec.name, version: spec.version, samples, providers }, 'the model repeats its golden samples')
+    const version = { model: spec.name, version: spec.version }
+    if (samples > 0) log.info({ ...version, samples, providers }, 'the model repeats its golden samples')
+    else
+      log.warn(
+        version,
+        'the bundle has no golden samples: nothing shows that the model predicts here as it did in training',
+      )
     return { spec, pool, probe: await createProbe(bundle, pool), close: () => pool.close() }
   } catch (error) {
     await pool.close()
     throw error
   }
+}
+
+/** How headers, metrics and the status page name a version. */
+export function identityOf({ name, version, sha256 }: ModelSpec): Omit<ModelIdentity, 'provider'> {
+  return { name, version, sha256 }
 }
 
 /** Keeps one slot, with the first golden sample in it, for as long as the pool is open. */

@@ -102,7 +102,7 @@ const SETTINGS = {
     'Model',
     text,
     'cpu*1',
-    'Sessions by execution provider, device and count: `cpu*2`, `cuda:0*2,cuda:1*2`, `tensorrt:0,cpu`.',
+    'Sessions by execution provider, device and count: `cpu*2`, `cuda:0*2,cuda:1*2`, `tensorrt:0,cpu`; `cuda:0|cpu` falls back.',
   ),
   intraOpThreads: set(
     'Model',

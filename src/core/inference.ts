@@ -25,7 +25,7 @@ export interface SessionPool {
   /**
    * Runs rows [first, first + rows) of `slot` on an idle session; the outputs lie in the same rows of `slot.outputs`.
    * @throws SluiceError `inference-failed` when the runtime refuses the rows, `session-crashed` when the thread died
-   *   (the pool starts another by itself); `inference-failed` too when no session is left to take it.
+   *   (the pool starts another by itself), or when no session is left to take the rows.
    */
   run(slot: TensorSlot, first: number, rows: number): Promise<RunTimings>
   /** Registers the callback for "a session became idle or a slot was released". One listener: the batcher. */

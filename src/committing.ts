@@ -1,0 +1,52 @@
+import type { Settings } from './config/settings.ts'
+import type { Clock } from './core/clock.ts'
+import type { Committer } from './core/transaction.ts'
+import { AtLeastOnceCommitter } from './kafka/at-least-once-committer.ts'
+import type { KafkaLinks } from './kafka/links.ts'
+import type { Assignment } from './kafka/membership.ts'
+import { KafkaOutputWriter } from './kafka/output-writer.ts'
+import { StartPolicy } from './kafka/start-policy.ts'
+import { TransactionalCommitter } from './kafka/transactional-committer.ts'
+import { TransactionalProducer } from './kafka/transactional-producer.ts'
+
+type CommitSettings = Settings & {
+  readonly inputTopic: string
+  readonly outputTopic: string
+  readonly deadLetterTopic: string
+}
+
+/**
+ * A committer for one assignment of a partition, with a producer of its own, in the guarantee that the settings name.
+ * @param generation the generation that this member is in when it is asked
+ */
+export function createCommitter(
+  settings: CommitSettings,
+  links: KafkaLinks,
+  partition: number,
+  clock: Clock,
+  generation: () => Assignment | undefined,
+): Committer {
+  const { groupId, inputTopic: topic, requestTimeoutMs, startFrom, onOffsetLoss } = settings
+  const { cluster, groupCoordinator } = links.producerLink(partition)
+  const shared = { groupId, topic, partition, groupCoordinator, requestTimeoutMs, clock }
+  const output = createOutput(settings, links, clock)
+  const start = new StartPolicy({ ...shared, cluster: links.data.cluster, startFrom, onOffsetLoss, generation })
+  if (settings.processingGuarantee === 'at-least-once') {
+    return new AtLeastOnceCommitter({ ...shared, cluster, output, start, generation })
+  }
+  const transactionalId = `${groupId}.${topic}.${partition}`
+  const { transactionTimeoutMs } = settings
+  const coordinator = links.transactionCoordinator({ cluster, groupCoordinator }, transactionalId)
+  const producer = new TransactionalProducer({ ...shared, cluster, transactionalId, transactionTimeoutMs, coordinator })
+  return new TransactionalCommitter({ topic, partition, producer, output, start })
+}
+
+function createOutput(settings: CommitSettings, links: KafkaLinks, clock: Clock): KafkaOutputWriter {
+  const { inputTopic, outputTopic, deadLetterTopic, maxOutputBytes } = settings
+  const partitionCounts = {
+    input: links.partitions(inputTopic),
+    output: links.partitions(outputTopic),
+    deadLetter: links.partitions(deadLetterTopic),
+  }
+  return new KafkaOutputWriter({ outputTopic, deadLetterTopic, partitionCounts, clock, maxBatchBytes: maxOutputBytes })
+}

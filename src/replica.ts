@@ -1,0 +1,183 @@
+import { createCommitter } from './committing.ts'
+import type { Settings } from './config/settings.ts'
+import type { Clock } from './core/clock.ts'
+import type { FeatureDecoder, PredictionEncoder } from './core/codec.ts'
+import type { SluiceError } from './core/errors.ts'
+import type { Log } from './core/log.ts'
+import { Fetcher } from './kafka/fetcher.ts'
+import type { KafkaLinks } from './kafka/links.ts'
+import { Membership } from './kafka/membership.ts'
+import type { Health } from './ops/health.ts'
+import type { Metrics } from './ops/metrics.ts'
+import { AssignedTasks } from './pipeline/assignment.ts'
+import { Batcher } from './pipeline/batcher.ts'
+import { PartitionTask } from './pipeline/partition-task.ts'
+import { identityOf, type ServedModel } from './serving.ts'
+
+/** Settings of a worker, after `loadSettings` with these required. */
+export type WorkerSettings = Settings & {
+  readonly inputTopic: string
+  readonly outputTopic: string
+  readonly deadLetterTopic: string
+  readonly modelName: string
+}
+
+export interface WorkerTools {
+  readonly log: Log
+  readonly clock: Clock
+  readonly health: Health
+  readonly metrics: Metrics
+}
+
+/** What turns records into rows of the model, and rows into predictions. */
+export interface ModelCodec {
+  readonly decoder: FeatureDecoder
+  readonly encoder: PredictionEncoder
+}
+
+interface ReplicaOptions {
+  readonly settings: WorkerSettings
+  readonly tools: WorkerTools
+  readonly links: KafkaLinks
+  readonly model: ServedModel
+  readonly codec: ModelCodec
+  /** An error that ends the worker. */
+  readonly onFailed: (error: SluiceError) => void
+}
+
+/** The journey of a record, assembled: membership assigns, the fetcher feeds the tasks, one batcher serves them all. */
+export class Replica {
+  readonly #options: ReplicaOptions
+  readonly #fetcher: Fetcher
+  readonly #batcher: Batcher
+  readonly #tasks: AssignedTasks
+  readonly #membership: Membership
+
+  constructor(options: ReplicaOptions) {
+    this.#options = options
+    this.#fetcher = this.#createFetcher()
+    this.#batcher = this.#createBatcher()
+    this.#tasks = this.#createTasks()
+    this.#membership = this.#createMembership()
+  }
+
+  get tasks(): PartitionTask[] {
+    return this.#tasks.tasks
+  }
+
+  /** Joins the group; the rest follows from what it assigns. */
+  start(): void {
+    this.#membership.start()
+  }
+
+  /** Commits what is in the pipeline and ends all tasks. */
+  async drain(): Promise<void> {
+    await this.#tasks.drain()
+  }
+
+  /** Ends all tasks without what is in the pipeline. */
+  abort(): void {
+    this.#tasks.abort()
+  }
+
+  /** Leaves the group and stops fetching; the tasks have ended before. */
+  async close(): Promise<void> {
+    this.#batcher.close()
+    await Promise.all([this.#fetcher.close(), this.#membership.close()])
+  }
+
+  /** Reports what keeps a part of the replica from working, under a name of its own. */
+  #condition(name: string): (error: SluiceError | undefined) => void {
+    const { tools, onFailed } = this.#options
+    return error => {
+      if (error === undefined) tools.health.clear(name)
+      else if (error.response === 'exit') onFailed(error)
+      else tools.health.set(name, error)
+    }
+  }
+
+  #createFetcher(): Fetcher {
+    const { settings, tools, links } = this.#options
+    return new Fetcher({
+      cluster: links.data.cluster,
+      topic: settings.inputTopic,
+      clock: tools.clock,
+      maxWaitMs: settings.fetchMaxWaitMs,
+      maxPartitionBytes: settings.fetchMaxBytes,
+      onCondition: (nodeId, error) => this.#condition(`fetch-from-broker-${nodeId}`)(error),
+    })
+  }
+
+  #createBatcher(): Batcher {
+    const { settings, tools, model } = this.#options
+    const { name, version } = model.spec
+    return new Batcher({
+      pool: model.pool,
+      model: identityOf(model.spec),
+      maxQueueDelayMs: settings.maxQueueDelayMs,
+      telemetry: tools.metrics.batcher({ model: name, version }),
+      clock: tools.clock,
+      probe: () => model.probe(),
+      onCondition: this.#condition('sessions'),
+    })
+  }
+
+  #createTasks(): AssignedTasks {
+    const { tools, onFailed } = this.#options
+    return new AssignedTasks({
+      createTask: (partition, limit) => this.#createTask(partition, limit),
+      onTask: task => this.#fetcher.add(task),
+      onTaskGone: task => {
+        this.#fetcher.remove(task)
+        tools.health.clear(conditionOf(task.partition))
+      },
+      confirm: () => this.#membership.confirm(),
+      onFailed,
+      log: tools.log,
+      clock: tools.clock,
+    })
+  }
+
+  #createTask(partition: number, limit: <T>(initialise: () => Promise<T>) => Promise<T>): PartitionTask {
+    const { settings, tools, links, model, codec } = this.#options
+    const { inputTopic: topic } = settings
+    const { name, version } = model.spec
+    return new PartitionTask({
+      ...codec,
+      topic,
+      partition,
+      committer: createCommitter(settings, links, partition, tools.clock, () => this.#membership.current),
+      batcher: this.#batcher,
+      telemetry: tools.metrics.partition({ topic, partition, model: name, version }),
+      log: tools.log.child({ partition }),
+      clock: tools.clock,
+      maxInFlight: settings.maxInFlightRecords,
+      maxOutputBytes: settings.maxOutputBytes,
+      commitIntervalMs: settings.commitIntervalMs,
+      limit,
+      onCondition: this.#condition(conditionOf(partition)),
+      onWanted: () => this.#fetcher.wake(),
+    })
+  }
+
+  #createMembership(): Membership {
+    const { settings, tools, links } = this.#options
+    return new Membership({
+      tools: links.tools,
+      groupId: settings.groupId,
+      topic: settings.inputTopic,
+      sessionTimeoutMs: settings.sessionTimeoutMs,
+      rebalanceTimeoutMs: settings.rebalanceTimeoutMs,
+      clock: tools.clock,
+      log: tools.log,
+      onAssigned: ({ partitions, continuous }) => {
+        tools.metrics.rebalanced()
+        this.#tasks.assign(partitions, continuous)
+        tools.health.enter('RUNNING')
+      },
+      onCondition: this.#condition('group'),
+    })
+  }
+}
+
+const conditionOf = (partition: number) => `partition-${partition}`
