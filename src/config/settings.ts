@@ -209,7 +209,12 @@ const SETTINGS = {
   fetchMaxBytes: set('Limits', integer(1024, MAX_BYTES), 1_048_576, 'Most bytes of one partition in one fetch.', bytes),
 
   httpHost: set('HTTP', text, '127.0.0.1', 'Address to listen on; `0.0.0.0` for all.'),
-  httpPort: set('HTTP', integer(0, 65_535), 8080, 'Port to listen on; 0 picks a free one and logs it.'),
+  httpPort: set(
+    'HTTP',
+    integer(0, 65_535),
+    0,
+    'Port to listen on; 0 picks a free one and logs it, so replicas on one machine need no care.',
+  ),
 
   logLevel: set(
     'Log',

@@ -65,7 +65,7 @@ export interface FetchTarget {
   readonly partition: number
   /** The offset to read next, or undefined while nothing is wanted (not running, or enough in flight). */
   readonly position: number | undefined
-  /** Takes what was fetched from exactly `position`; synchronous, keeps the batches. */
+  /** Takes what was fetched from exactly `position`, be it nothing; synchronous, keeps the batches. */
   accept(fetched: FetchedRecords): void
   /** The position cannot be read (out of range, a corrupt batch): the task decides. */
   fail(error: Error): void

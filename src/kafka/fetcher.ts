@@ -95,19 +95,22 @@ export class Fetcher {
         continue
       }
       try {
-        await this.#fetchOnce(nodeId, wanted)
+        const current = await this.#fetchOnce(nodeId, wanted)
         onCondition(nodeId, undefined)
-        backoff.reset()
+        if (current) {
+          backoff.reset()
+          continue
+        }
       } catch (error) {
         if (this.#stop.signal.aborted) return
         onCondition(
           nodeId,
           translate(error, `fetching from ${this.#options.topic}`, 'broker-unreachable') as SluiceError,
         )
-        await this.#recover()
-        await clock.sleep(backoff.next(), this.#stop.signal)
-        if (nodeId === NO_LEADER || !this.#leads(nodeId)) return this.#handOver(nodeId)
       }
+      await this.#recover()
+      await clock.sleep(backoff.next(), this.#stop.signal)
+      if (nodeId === NO_LEADER || !this.#leads(nodeId)) return this.#handOver(nodeId)
     }
   }
 
@@ -120,7 +123,8 @@ export class Fetcher {
     return wanted
   }
 
-  async #fetchOnce(nodeId: number, wanted: readonly Wanted[]): Promise<void> {
+  /** Returns whether this broker still has all the partitions that it was asked for. */
+  async #fetchOnce(nodeId: number, wanted: readonly Wanted[]): Promise<boolean> {
     const { cluster, topic, maxWaitMs, maxPartitionBytes } = this.#options
     if (nodeId === NO_LEADER) throw new SluiceError('broker-unreachable', `A partition of ${topic} has no leader now.`)
     await cluster.refreshMetadataIfNecessary()
@@ -135,9 +139,9 @@ export class Fetcher {
         maxBytes: maxPartitionBytes,
       })),
     })
-    let stale: string | undefined
-    for (const answer of answers) stale = this.#deliver(answer, wanted) ?? stale
-    if (stale !== undefined) throw new SluiceError('topic-missing', `The broker answered ${stale} for ${topic}.`)
+    let current = true
+    for (const answer of answers) current = this.#deliver(answer, wanted) && current
+    return current
   }
 
   /** A connection that did not answer may be half open: the next attempt gets a new one. */
@@ -150,15 +154,18 @@ export class Fetcher {
     }
   }
 
-  /** Hands one partition's answer to its task. Returns the broker's error if the leader must be looked up again. */
-  #deliver(answer: PartitionRecords, wanted: readonly Wanted[]): string | undefined {
+  /**
+   * Hands one partition's answer to its task. Returns false if the leader must be looked up again. The task hears of
+   * that, too: when the topic was deleted and created again, its position would mean other records, so it has to compare
+   * its committed offset with the log.
+   */
+  #deliver(answer: PartitionRecords, wanted: readonly Wanted[]): boolean {
     const asked = wanted.find(({ target }) => target.partition === answer.partition)
-    if (asked === undefined) return undefined
+    if (asked === undefined) return true
     const { target, position } = asked
     const current = this.#targets.get(answer.partition) === target && target.position === position
     const type = typeOfCode(answer.errorCode)
-    if (!current) return undefined
-    if (type !== undefined && STALE_LEADER.has(type)) return type
+    if (!current) return true
     try {
       if (type !== undefined) throw this.#refusal(type, answer, position)
       const { batches, nextOffset } = readRecordBatches({
@@ -170,17 +177,20 @@ export class Fetcher {
       })
       // The checksum of a batch does not cover its offset: one beyond the end of the log is damage, not a gap.
       if (nextOffset > answer.highWatermark) throw beyondEnd(target, nextOffset, answer.highWatermark)
-      if (nextOffset > position) target.accept({ batches, nextOffset, endOffset: answer.lastStableOffset })
+      target.accept({ batches, nextOffset, endOffset: answer.lastStableOffset })
     } catch (error) {
       target.fail(error as Error)
     }
-    return undefined
+    return type === undefined || !STALE_LEADER.has(type)
   }
 
   #refusal(type: string, answer: PartitionRecords, position: number): Error {
     const what = `${this.#options.topic}/${answer.partition}`
     if (type === 'OFFSET_OUT_OF_RANGE') {
       return new SluiceError('offset-out-of-range', `Offset ${position} of ${what} is outside the log.`)
+    }
+    if (type !== 'UNKNOWN_TOPIC_OR_PARTITION' && STALE_LEADER.has(type)) {
+      return new SluiceError('broker-unreachable', `The broker that led ${what} does not any more (${type}).`)
     }
     const refusal = Object.assign(new Error(type), { type })
     return translate(refusal, `fetching ${what} from offset ${position}`, 'broker-unreachable')

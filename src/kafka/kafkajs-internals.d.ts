@@ -38,6 +38,7 @@ interface KafkajsBroker {
   isConnected(): boolean
   connect(): Promise<void>
   disconnect(): Promise<void>
+  findGroupCoordinator(o: KafkajsCoordinatorRequest): Promise<unknown>
   initProducerId(o: {
     transactionalId?: string | undefined
     transactionTimeout: number
@@ -63,6 +64,11 @@ interface KafkajsBroker {
   }): Promise<{ responses: KafkajsTopicPartitions<{ partition: number; offset: string }>[] }>
 }
 
+interface KafkajsCoordinatorRequest {
+  groupId: string
+  coordinatorType?: 0 | 1
+}
+
 interface KafkajsProducerState {
   transactionalId: string
   producerId: string
@@ -85,6 +91,8 @@ interface KafkajsCluster {
   readonly brokerPool: {
     readonly seedBroker?: KafkajsBroker
     readonly brokers: Readonly<Record<string, KafkajsBroker>>
+    /** Asks one broker after another until the callback succeeds; null when it never does. */
+    withBroker<T>(ask: (found: { broker: KafkajsBroker }) => Promise<T>): Promise<T | null>
   }
   connect(): Promise<void>
   disconnect(): Promise<void>
@@ -95,7 +103,8 @@ interface KafkajsCluster {
   addMultipleTargetTopics(topics: readonly string[]): Promise<void>
   findBroker(o: { nodeId: number | string }): Promise<KafkajsBroker>
   findTopicPartitionMetadata(topic: string): KafkajsPartitionMetadata[]
-  findGroupCoordinator(o: { groupId: string; coordinatorType?: 0 | 1 }): Promise<KafkajsBroker>
+  findGroupCoordinator(o: KafkajsCoordinatorRequest): Promise<KafkajsBroker>
+  findGroupCoordinatorMetadata(o: KafkajsCoordinatorRequest): Promise<unknown>
 }
 
 interface KafkajsConsumerGroup {
@@ -121,7 +130,7 @@ interface KafkajsRetry {
 }
 
 declare module 'kafkajs/src/cluster/index.js' {
-  const Cluster: new (options: Record<string, unknown>) => KafkajsCluster
+  const Cluster: { new (options: Record<string, unknown>): KafkajsCluster; prototype: KafkajsCluster }
   export default Cluster
 }
 

@@ -31,7 +31,9 @@ export async function createTopics(
     const missing = requests.filter(({ topic }) => !existing.has(topic))
     if (missing.length === 0) return []
     await admin.createTopics({
-      waitForLeaders: true,
+      // The controller has made them when it answers. kafkajs would go on to ask another broker, and takes one that has
+      // not heard of them yet for a failure.
+      waitForLeaders: false,
       topics: missing.map(({ topic, partitions, replicationFactor, config }) => ({
         topic,
         numPartitions: partitions,

@@ -61,7 +61,8 @@ export class TransactionalProducer {
       this.#sender.reset()
       return producerEpoch
     } catch (error) {
-      throw translate(error, `initialising the transactional id ${transactionalId}`, 'broker-unreachable')
+      const doing = `initialising the transactional id ${transactionalId}, with TRANSACTION_TIMEOUT_MS=${transactionTimeoutMs}`
+      throw translate(error, doing, 'broker-unreachable')
     }
   }
 
@@ -95,7 +96,12 @@ export class TransactionalProducer {
     const addPartitions =
       topics.length === 0
         ? Promise.resolve()
-        : coordinator.send(requestTimeoutMs, broker => broker.addPartitionsToTxn({ ...state, topics }))
+        : coordinator
+            .send(requestTimeoutMs, broker => broker.addPartitionsToTxn({ ...state, topics }))
+            .catch(error => {
+              const names = topics.map(({ topic }) => topic).join(' and ')
+              throw translate(error, `beginning a transaction on ${names}`, 'transaction-unknown')
+            })
     await allOf(addOffsets, addPartitions)
   }
 

@@ -164,14 +164,19 @@ export class Batcher {
   async #runUntilSettled(batch: MicroBatch): Promise<IsolatedRun> {
     const { pool, probe, clock, onCondition } = this.#options
     const backoff = new Backoff(100, 5_000)
+    let waited = false
     for (;;) {
       const outcome = await runIsolated((first, rows) => pool.run(batch.slot, first, rows), batch.rows)
-      if (outcome.faults === undefined || this.#closed) return outcome
+      if (outcome.faults === undefined || this.#closed) {
+        if (waited) onCondition(undefined)
+        return outcome
+      }
       try {
         await probe()
         onCondition(undefined)
         return outcome
       } catch (error) {
+        waited = true
         onCondition(asCondition(error))
         await clock.sleep(backoff.next())
       }

@@ -1,7 +1,7 @@
 import { Backoff } from '../core/backoff.ts'
 import type { Clock } from '../core/clock.ts'
 import type { FeatureDecoder, PredictionEncoder } from '../core/codec.ts'
-import { messageOf, SluiceError } from '../core/errors.ts'
+import { type ErrorCode, messageOf, SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { FetchedRecords } from '../core/record-batch.ts'
 import type { PartitionTelemetry } from '../core/telemetry.ts'
@@ -10,6 +10,7 @@ import type { Batcher, RowSource } from './batcher.ts'
 import type { MicroBatch } from './micro-batch.ts'
 import { emitPart } from './output-stage.ts'
 import { Part, type Settled, TaskRun } from './task-run.ts'
+import { Trouble } from './trouble.ts'
 
 /**
  *                 ┌──── failure: everything of before is dropped ───┐
@@ -67,6 +68,7 @@ export class PartitionTask implements FetchTarget, RowSource {
   #endOffset = 0
   #paused = false
   #failure: Error | undefined
+  readonly #trouble: Trouble
   /** Grows from failure to failure, until a transaction succeeds. */
   readonly #backoff = new Backoff(50, 5_000)
   readonly #stop = new AbortController()
@@ -77,6 +79,7 @@ export class PartitionTask implements FetchTarget, RowSource {
     this.#options = options
     this.topic = options.topic
     this.partition = options.partition
+    this.#trouble = new Trouble(options.onCondition)
     this.#run.over = true
   }
 
@@ -142,6 +145,7 @@ export class PartitionTask implements FetchTarget, RowSource {
 
   accept(fetched: FetchedRecords): void {
     const records = this.#run.queue(fetched)
+    this.#trouble.passed('fetch')
     this.#endOffset = fetched.endOffset
     if (records > 0) {
       this.#options.telemetry.recordsIn(records)
@@ -198,7 +202,7 @@ export class PartitionTask implements FetchTarget, RowSource {
   /** Decoding of this partition waits; the batcher goes on with the others. */
   #loadSchema(run: TaskRun, schemaId: number): void {
     run.blockedOn = schemaId
-    const { decoder, batcher, clock, onCondition } = this.#options
+    const { decoder, batcher, clock } = this.#options
     const backoff = new Backoff(100, 5_000)
     const load = async (): Promise<void> => {
       for (;;) {
@@ -207,12 +211,12 @@ export class PartitionTask implements FetchTarget, RowSource {
           break
         } catch (error) {
           if (run.over || this.#stop.signal.aborted) return
-          onCondition(asSluiceError(error, 'registry-unreachable'))
+          this.#trouble.met('decode', asSluiceError(error, 'registry-unreachable'))
           await clock.sleep(backoff.next(), this.#stop.signal)
         }
       }
       if (run.over) return
-      onCondition(undefined)
+      this.#trouble.passed('decode')
       run.blockedOn = undefined
       batcher.offer(this)
     }
@@ -230,8 +234,10 @@ export class PartitionTask implements FetchTarget, RowSource {
     this.#run = run
     if (this.#stop.signal.aborted) return
     this.#state = 'RUNNING'
-    this.#options.onCondition(undefined)
-    this.#options.log.info({ offset: start.offset, committed: start.committed }, 'partition task is running')
+    this.#trouble.passed('start', 'decode')
+    const { log } = this.#options
+    const level = this.#trouble.lasts ? 'debug' : 'info'
+    log[level]({ offset: start.offset, committed: start.committed }, 'partition task is running')
     this.#options.onWanted()
   }
 
@@ -292,7 +298,7 @@ export class PartitionTask implements FetchTarget, RowSource {
     run.committedOffset = settled.offset
     run.inFlight -= settled.records
     this.#observe(settled)
-    this.#options.onCondition(undefined)
+    this.#trouble.passed('start', 'fetch', 'commit')
     this.#options.onWanted()
     if (run.dirty) run.wake.notify()
   }
@@ -312,7 +318,7 @@ export class PartitionTask implements FetchTarget, RowSource {
    * compares the committed offset with the log, so what a fetch complains of is looked at again there.
    */
   #endAfter(error: unknown): TaskEnd | undefined {
-    const { log, telemetry, onCondition } = this.#options
+    const { log, telemetry } = this.#options
     if (error instanceof FencedError) {
       log.info({ reason: error.message }, 'partition task is fenced: another owner took over')
       telemetry.transaction('fenced', 0)
@@ -320,8 +326,8 @@ export class PartitionTask implements FetchTarget, RowSource {
     }
     const known = asSluiceError(error, 'internal')
     if (known.response === 'exit') return { how: 'failed', error: known }
-    onCondition(known)
     const initialising = this.#state === 'INITIALISING'
+    const news = this.#trouble.met(this.#stepOf(error, known.code), known)
     if (known.response === 'halt' && initialising) return { how: 'halted', error: known }
     if (!initialising) telemetry.transaction('aborted', 0)
     if (this.#state === 'DRAINING') {
@@ -331,10 +337,20 @@ export class PartitionTask implements FetchTarget, RowSource {
       )
       return { how: 'closed' }
     }
-    log.warn({ code: known.code, reason: known.message }, 'partition task starts over from the committed offset')
+    // What is refused all night long is said once.
+    const level = news ? 'warn' : 'debug'
+    log[level]({ code: known.code, reason: known.message }, 'partition task starts over from the committed offset')
     return undefined
   }
+
+  #stepOf(error: unknown, code: ErrorCode): 'start' | 'fetch' | 'commit' {
+    if (this.#state === 'INITIALISING' || DECIDED_AT_START.has(code)) return 'start'
+    return error === this.#failure ? 'fetch' : 'commit'
+  }
 }
+
+/** The outcome of a transaction, and what becomes of an offset outside the log: the next initialisation tells. */
+const DECIDED_AT_START: ReadonlySet<ErrorCode> = new Set(['transaction-unknown', 'offset-out-of-range'])
 
 const STATE_AT_END: Record<TaskEnd['how'], TaskState> = {
   closed: 'CLOSED',

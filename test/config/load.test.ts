@@ -140,7 +140,7 @@ describe('precedence', () => {
     assert.deepEqual([settings.maxBatchSize, sources.maxBatchSize], [3, 'option'])
     assert.deepEqual([settings.inputTopic, sources.inputTopic], ['environment', 'environment'])
     assert.deepEqual([settings.groupId, sources.groupId], ['from file', '.env'])
-    assert.deepEqual([settings.httpPort, sources.httpPort], [8080, 'default'])
+    assert.deepEqual([settings.httpPort, sources.httpPort], [0, 'default'])
     assert.equal(process.env.OTHER, undefined)
   })
 
