@@ -47,19 +47,23 @@ export interface DemoKafka extends KafkaClient {
 /**
  * The broker that KAFKA_BROKERS (environment or `.env`) names; otherwise one started from Maven Central's jars, which
  * cannot outlive this process; otherwise that of docker-compose.yml.
- * @throws with what to install when none of them works; SluiceError `invalid-config` for a setting that is not allowed
+ * @throws with what to install when none of them works; the reason of `signal` when it was aborted; SluiceError
+ *   `invalid-config` for a setting that is not allowed
  */
-export async function findKafka(report: (line: string) => void): Promise<DemoKafka> {
+export async function findKafka(report: (line: string) => void, signal: AbortSignal): Promise<DemoKafka> {
   const { settings, sources } = loadSettings({ env: process.env, dotenvFile: DOTENV })
   if (sources.kafkaBrokers !== 'default') {
-    const origin = `yours, KAFKA_BROKERS=${settings.kafkaBrokers.join(',')}`
-    return { ...clientOf(settings), origin, stays: true, stop: async () => {} }
+    const theirs = clientOf(settings)
+    await requireAnswer(settings)
+    return { ...theirs, origin: `yours on ${theirs.brokers.join(',')}`, stays: true, stop: async () => {} }
   }
   try {
     const broker = await startBroker({ report, properties: { 'group.min.session.timeout.ms': SESSION_TIMEOUT_MS } })
     const origin = `started for this demo on ${broker.bootstrap}`
     return { ...plainClient(broker.bootstrap), origin, stays: false, stop: () => broker.stop() }
   } catch (error) {
+    // Ctrl-C reaches Maven too, and makes it fail.
+    signal.throwIfAborted()
     const docker = await composeBroker(report)
     if (docker === undefined) throw error
     return docker
@@ -94,6 +98,24 @@ export async function sessionTimeoutMs(client: Kafka): Promise<number> {
   }
 }
 
+async function requireAnswer(settings: Settings): Promise<void> {
+  const brokers = settings.kafkaBrokers
+  const admin = new Kafka({ ...configOf(settings), retry: { retries: 1, initialRetryTime: 200 } }).admin()
+  try {
+    await admin.connect()
+    await admin.describeCluster()
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new Error(
+      `KAFKA_BROKERS is ${brokers.join(',')}, and no broker answers there (${reason}). ` +
+        'Start that broker, name another, or unset KAFKA_BROKERS: then the demo starts one of its own.',
+      { cause: error },
+    )
+  } finally {
+    await admin.disconnect().catch(() => {})
+  }
+}
+
 /** Undefined without a Docker that answers. A broker that ran before is left running. */
 async function composeBroker(report: (line: string) => void): Promise<DemoKafka | undefined> {
   const run = promisify(execFile)
@@ -101,7 +123,7 @@ async function composeBroker(report: (line: string) => void): Promise<DemoKafka 
   const running = await compose('ps', '--status', 'running', '--services').catch(() => undefined)
   if (running === undefined) return undefined
   const ranBefore = running.stdout.split('\n').includes(COMPOSE_SERVICE)
-  report('Starting the broker of docker-compose.yml: the first time, Docker downloads its image…')
+  report('Starting the broker of docker-compose.yml. Docker may download it first…')
   await compose('up', '-d', COMPOSE_SERVICE)
   const stop = async () => {
     if (!ranBefore) await compose('stop', COMPOSE_SERVICE)
@@ -112,7 +134,12 @@ async function composeBroker(report: (line: string) => void): Promise<DemoKafka 
     await stop()
     throw error
   }
-  return { ...plainClient(COMPOSE_BROKER), origin: `of docker-compose.yml on ${COMPOSE_BROKER}`, stays: true, stop }
+  return {
+    ...plainClient(COMPOSE_BROKER),
+    origin: `that of docker-compose.yml, on ${COMPOSE_BROKER}`,
+    stays: true,
+    stop,
+  }
 }
 
 async function untilCoordinatorsAnswer(bootstrap: string): Promise<void> {
@@ -140,8 +167,12 @@ function plainClient(bootstrap: string): KafkaClient {
 }
 
 function clientOf(settings: Settings): KafkaClient {
+  return { brokers: settings.kafkaBrokers, client: new Kafka(configOf(settings)), env: connectionEnv(settings) }
+}
+
+function configOf(settings: Settings): KafkaConfig {
   const { brokers, requestTimeoutMs, tls, sasl } = connectionOptions(settings)
-  const client = new Kafka({
+  return {
     brokers: [...brokers],
     clientId: 'sluice-demo',
     requestTimeout: requestTimeoutMs,
@@ -149,8 +180,7 @@ function clientOf(settings: Settings): KafkaClient {
     ...(sasl === undefined ? {} : { sasl: sasl as NonNullable<KafkaConfig['sasl']> }),
     logLevel: logLevel.NOTHING,
     retry: { initialRetryTime: 50, retries: 8 },
-  })
-  return { brokers, client, env: connectionEnv(settings) }
+  }
 }
 
 /** The connection's settings as text, secrets included; paths are absolute, because replicas run elsewhere. */

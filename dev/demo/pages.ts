@@ -22,7 +22,11 @@ export interface DemoResult extends Audit {
 
 const LABEL_COLUMNS = 11
 const WIDTH = 80
-const SAMPLES = 6
+
+/** What is about to happen. */
+export function titlePage(screen: Screen): void {
+  screen.line(screen.style('bold', 'Sluice: a model answers every record on Kafka, exactly once, even in a crash'), '')
+}
 
 /** A line of the story: a mark, a label, and text that is wrapped beside it. */
 export function step(screen: Screen, mark: '✔' | '✖', label: string, ...texts: readonly string[]): void {
@@ -41,8 +45,8 @@ export function answersPage(
   classes: readonly string[],
   names: DemoNames,
 ): void {
-  const predictions = samplePredictions(answers)
-  heading(screen, 'A few predictions', `from the topic ${names.output}`)
+  const predictions = samplePredictions(answers, decoder)
+  heading(screen, 'A few predictions', `on ${names.output}; each class with its probability`)
   screen.line(
     ...predictionTable(predictions, decoder, classes).map((line, i) => (i ? line : screen.style('dim', line))),
   )
@@ -76,7 +80,7 @@ export function auditPage(screen: Screen, result: DemoResult, steadyRate: number
     zero('lost', result.lost, 'records without an answer'),
     zero('doubled', result.doubled, 'second answers to a record'),
     zero('out of order', result.misordered, 'answers behind a later one of their partition'),
-    zero('wrong', result.wrong, 'other outcome, key, timestamp or partition than due'),
+    zero('wrong', result.wrong, 'another outcome, key, time or partition than due'),
     zero('unexpected', result.unexpected, 'answers to nothing that was sent'),
   )
   screen.line('', row('records/s', count(result.busiestSecond), 'answers in the busiest second, on this machine'))
@@ -84,8 +88,8 @@ export function auditPage(screen: Screen, result: DemoResult, steadyRate: number
   if (latencyMs !== null) {
     const value = `${latencyMs.p50} / ${latencyMs.p99}`
     screen.line(
-      row('latency, ms', value, `median / 99 of 100: from a record's timestamp until`),
-      row('', '', `the reader had its answer, at ${count(steadyRate)} records a second`),
+      row('latency, ms', value, `median / p99, from the record's timestamp until`),
+      row('', '', `the reader had its answer, at ${count(steadyRate)} records/s`),
     )
   }
   screen.line(row('replicas', String(result.replicas.length), 'one of them killed on the way'), '')
@@ -100,7 +104,7 @@ function verdict(screen: Screen, { passed, examples, recordsIn, replicas }: Demo
   const title = `✔ ${count(recordsIn)} records, ${count(recordsIn)} answers, although replica ${replicas.at(-1)} was killed.`
   return [
     screen.style(['green', 'bold'], title),
-    '  Next: put your own model in its place. README.md, "Your own model", has the steps.',
+    '  Next: your own model in its place. See README.md, "Your own model".',
   ]
 }
 
@@ -108,11 +112,23 @@ function heading(screen: Screen, title: string, explanation: string): void {
   screen.line('', `${screen.style('bold', title)} ${screen.style('dim', `· ${explanation}`)}`)
 }
 
-/** Whole records, of different flowers, spread over what was kept. */
-function samplePredictions(answers: readonly DemoAnswer[]): DemoAnswer[] {
-  const whole = answers.filter(({ outcome, message }) => outcome === 'prediction' && message?.value)
-  const stride = Math.max(1, Math.floor(whole.length / SAMPLES))
-  return whole.filter((_, i) => i % stride === 0).slice(0, SAMPLES)
+/** Of each class the first prediction that was kept, and the one that the model was least sure of. */
+function samplePredictions(answers: readonly DemoAnswer[], decoder: PredictionDecoder): DemoAnswer[] {
+  const byClass = new Map<number, { answer: DemoAnswer; sure: number }[]>()
+  for (const answer of answers) {
+    if (answer.outcome !== 'prediction' || !answer.message?.value) continue
+    const { label, probabilities } = decoder.decode(answer.message.value)
+    const own = byClass.get(label) ?? []
+    own.push({ answer, sure: Math.max(...probabilities) })
+    byClass.set(label, own)
+  }
+  return [...byClass]
+    .sort(([a], [b]) => a - b)
+    .flatMap(([, own]) => {
+      const [first, ...others] = own
+      others.sort((a, b) => a.sure - b.sure)
+      return [first!, ...others.slice(0, 1)].map(({ answer }) => answer)
+    })
 }
 
 /** The first line has the names of the columns. */
@@ -121,7 +137,7 @@ export function predictionTable(
   decoder: PredictionDecoder,
   classes: readonly string[],
 ): string[] {
-  const head = ['partition', 'offset', 'flower', 'species', ...classes.map(name => `P(${name})`)]
+  const head = ['partition', 'offset', 'flower', 'species', ...classes]
   const rows = answers.map(answer => {
     const { label, probabilities } = decoder.decode(answer.message!.value!)
     const shares = probabilities.map(share => share.toFixed(3))

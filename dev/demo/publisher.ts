@@ -47,6 +47,7 @@ export class Publisher {
 
   /** Publishes records at once. */
   async send(records: readonly DemoRecord[]): Promise<void> {
+    if (records.length === 0) return
     const timestamp = Date.now()
     const messages = records.map(({ id, key, value }): Message => {
       this.sentAt.set(id, timestamp)

@@ -40,13 +40,11 @@ export class Replica {
     this.#process = spawn(process.execPath, ['--import', TETHER, CLI, 'worker'], {
       cwd: folder,
       env: { ...env, HTTP_HOST: '127.0.0.1', HTTP_PORT: String(port), LOG_FORMAT: 'json' },
-      stdio: ['pipe', log, log],
+      stdio: ['ignore', log, log, 'ipc'],
       // Ctrl-C in a terminal is for the demo alone, which then stops its replicas in good order.
       detached: true,
     })
     closeSync(log)
-    // The pipe breaks when the replica ends; 'exit' tells about that.
-    this.#process.stdin!.on('error', () => {})
     this.#exit = once(this.#process, 'exit').then(([code, signal]) => signal ?? `exit code ${code}`)
     this.#exit.catch(() => {})
   }
@@ -92,9 +90,18 @@ export class Replica {
     }
   }
 
-  /** The last lines of its log. */
+  /** The last lines of its log, each as its level, its message and what it says about a failure. */
   lastWords(): string {
-    return tail(readFileSync(this.logFile, 'utf8'), 5)
+    return tail(readFileSync(this.logFile, 'utf8'), 5).split('\n').map(readable).join('\n')
+  }
+}
+
+function readable(line: string): string {
+  try {
+    const { level, msg, reason, remedy } = JSON.parse(line) as Record<string, string | undefined>
+    return `  ${[level, msg, reason, remedy].filter(part => part !== undefined).join(': ')}`
+  } catch {
+    return `  ${line}`
   }
 }
 

@@ -10,7 +10,7 @@ export interface Progress {
   readonly note: string
 }
 
-const BAR_CELLS = 30
+const BAR_CELLS = 26
 const REDRAW_MS = 100
 const LINE_EVERY_MS = 1_000
 const CLEAR_LINE = '\r\x1b[K'

@@ -46,7 +46,7 @@ export async function setStage(
   signal: AbortSignal,
   onFailure: (error: Error) => void,
 ): Promise<Stage> {
-  const kafka = await findKafka(line => screen.line(`  ${line}`))
+  const kafka = await findKafka(line => screen.line(`  ${line}`), signal)
   stack.defer(() => kafka.stop())
   signal.throwIfAborted()
   step(screen, '✔', 'Kafka', `A message broker is up, ${kafka.origin}.`)

@@ -6,8 +6,9 @@ import { FolderStore } from '../../src/models/store.ts'
 import { audit, type Sent } from './audit.ts'
 import { busiestSecond, latencies, longestPause, percentile } from './figures.ts'
 import { type DemoRecord, Flowers } from './flowers.ts'
-import { answersPage, auditPage, type DemoResult, step } from './pages.ts'
+import { answersPage, auditPage, type DemoResult, step, titlePage } from './pages.ts'
 import { PredictionDecoder } from './prediction.ts'
+import type { Publisher } from './publisher.ts'
 import { count, type Screen } from './screen.ts'
 import { listed, MODEL, type Stage, setStage } from './stage.ts'
 import { PARTITIONS } from './topics.ts'
@@ -25,8 +26,8 @@ export interface StoryOptions {
 const STEADY_SHARE = 0.4
 const STEADY_RATE = 2_000
 const STEADY_AT_MOST_S = 4
-/** Part of the stream at its beginning that latency leaves out: connections and compilers are still cold. */
-const WARM_UP_SHARE = 0.25
+/** Part of the stream that is sent and answered before the rest, while connections and compilers are cold. */
+const WARM_UP_SHARE = 0.1
 /** The rush is sent in so many parts, and a replica is killed after the first few. */
 const RUSH_PARTS = 20
 const PARTS_BEFORE_CRASH = 5
@@ -46,6 +47,7 @@ export async function tellStory(options: StoryOptions): Promise<DemoResult> {
   const failed = new AbortController()
   const signal = AbortSignal.any([options.signal, failed.signal])
   let stage: Stage | undefined
+  titlePage(options.screen)
   try {
     stage = await setStage(stack, options.screen, signal, error => failed.abort(error))
     const result = await new Story(stage, options, signal).tell()
@@ -61,6 +63,7 @@ export async function tellStory(options: StoryOptions): Promise<DemoResult> {
 
 /** Puts the replicas' logs where they outlive the demo, for somebody who looks for a reason. */
 async function keepLogs({ replicas }: Stage, screen: Screen): Promise<void> {
+  screen.endProgress()
   const folder = await mkdtemp(join(tmpdir(), 'sluice-demo-logs-'))
   for (const { logFile } of replicas) await cp(logFile, join(folder, basename(logFile)))
   screen.line('', `The logs of the replicas are in ${folder}`)
@@ -95,14 +98,16 @@ class Story {
     this.#announce(records, steady.length, rate)
 
     screen.beginProgress(() => ({ done: reader.answered, total: wanted, note: `answered${this.#mood}` }))
-    await this.#stage.publisher.stream(steady, rate, this.#signal)
+    const warm = Math.ceil(steady.length * WARM_UP_SHARE)
+    await this.#stream(steady.slice(0, warm), rate)
+    await this.#stream(steady.slice(warm), rate)
     const crash = await this.#rush(records.slice(steady.length))
     const pauseMs = await this.#takeover(crash)
     await reader.until(() => reader.answered >= wanted, PATIENCE_MS, this.#signal)
     screen.endProgress()
 
     const exits = await this.#settle()
-    const result = this.#conclude(records, steady.length, pauseMs, exits)
+    const result = this.#conclude(records, [warm, steady.length], pauseMs, exits)
     answersPage(screen, reader.answers, new PredictionDecoder(schemas), await classNames(), names)
     auditPage(screen, result, rate)
     if (keep) await this.#stayUp(flowers)
@@ -118,6 +123,14 @@ class Story {
       `${count(rate)} a second; then all the others at once.`
     step(screen, '✔', 'Records', text)
     screen.line('')
+  }
+
+  /** Publishes records evenly, and waits until all that were published so far are answered. */
+  async #stream(records: readonly DemoRecord[], rate: number): Promise<void> {
+    const { publisher, reader } = this.#stage
+    await publisher.stream(records, rate, this.#signal)
+    this.#signal.throwIfAborted()
+    await reader.until(() => reader.answered >= publisher.sentAt.size, PATIENCE_MS, this.#signal)
   }
 
   /** Publishes the rest as fast as it goes, and kills the second replica in the middle of it. */
@@ -139,8 +152,8 @@ class Story {
     await replicas[1].kill()
     const crash = { partitions: partitions[1]!, at: Date.now() }
     const text =
-      `Replica ${replicas[1].name} was killed in the middle of its work (SIGKILL), with records in its hands. ` +
-      `Records go on coming.`
+      `Replica ${replicas[1].name} was killed in the middle of its work (SIGKILL): no good-bye, no ` +
+      `clean-up. Records go on coming.`
     step(screen, '✖', 'Crash', text)
     this.#mood = `, ${replicas[1].name} is dead`
     return crash
@@ -157,8 +170,8 @@ class Story {
     this.#mood = ''
     const text =
       `Replica ${replicas[0].name} took over ${listed(partitions)}, which stood still for ` +
-      `${(pause()! / 1_000).toFixed(1)} s: most of it until Kafka gave the dead one up. ` +
-      `Its half-done work was rolled back, and nobody ever saw it.`
+      `${(pause()! / 1_000).toFixed(1)}\u00a0s: most of it until Kafka gave the dead one up. ` +
+      `What it had begun and not finished was rolled back; nobody ever saw it.`
     step(screen, '✔', 'Takeover', text)
     return pause()
   }
@@ -177,21 +190,25 @@ class Story {
     return exits
   }
 
+  /** Latency is that of the records with ids from `from` to `to`. */
   #conclude(
     records: readonly DemoRecord[],
-    steady: number,
+    [from, to]: readonly [number, number],
     pauseMs: number | undefined,
     exits: Record<string, string>,
   ): DemoResult {
     const { publisher, reader, replicas } = this.#stage
     const { answers } = reader
     const sent = records.map((record): Sent<number> => ({ ...record, timestamp: publisher.sentAt.get(record.id)! }))
-    const warm = Math.floor(steady * WARM_UP_SHARE)
-    const spans = latencies(answers.filter(({ id }) => id !== undefined && id >= warm && id < steady))
+    const spans = latencies(answers.filter(({ id }) => id !== undefined && id >= from && id < to))
     const [p50, p99] = [percentile(spans, 0.5), percentile(spans, 0.99)]
     const last = answers.reduce((latest, { arrivedAt }) => Math.max(latest, arrivedAt), 0)
+    const findings = audit(sent, answers)
+    const unclean = Object.entries(exits).filter(([, how]) => how !== 'exit code 0')
     return {
-      ...audit(sent, answers),
+      ...findings,
+      passed: findings.passed && unclean.length === 0,
+      examples: [...findings.examples, ...unclean.map(([name, how]) => `replica ${name} did not stop well: ${how}`)],
       seed: this.#options.seed,
       replicas: replicas.map(({ name }) => name),
       exits,
@@ -205,7 +222,8 @@ class Story {
   /** A trickle of records for somebody to look at, until Ctrl-C. */
   async #stayUp(flowers: Flowers): Promise<void> {
     const { screen } = this.#options
-    const { kafka, names, publisher, replicas, schemas, startReplica } = this.#stage
+    const { kafka, names, publisher, reader, replicas, schemas, startReplica } = this.#stage
+    await reader.close()
     const revived = await startReplica(`${replicas[1].name}2`)
     const pages = [replicas[0], revived].map(({ name, url }) => `${name}  ${url}`)
     const script = fileURLToPath(new URL('tail.ts', import.meta.url))
@@ -221,7 +239,7 @@ class Story {
     step(screen, '✔', 'Topics', names.input, names.output, names.deadLetter)
     screen.line('', '  Watch predictions, in another terminal:', '')
     screen.line(`npx node ${script} ${kafka.brokers.join(',')} \\`, `  ${names.output} ${schemas}`, '')
-    await publisher.stream(forever(flowers), TRICKLE_RATE, this.#signal)
+    await publisher.stream(forever(flowers, publisher), TRICKLE_RATE, this.#signal)
     if (!this.#options.signal.aborted) this.#signal.throwIfAborted()
   }
 }
@@ -232,6 +250,10 @@ async function classNames(): Promise<string[]> {
   return spec.training.classes as string[]
 }
 
-function* forever(flowers: Flowers): Iterable<DemoRecord> {
-  for (;;) yield flowers.next()
+/** Records without end, which the publisher forgets: nobody audits them. */
+function* forever(flowers: Flowers, publisher: Publisher): Iterable<DemoRecord> {
+  for (;;) {
+    publisher.sentAt.clear()
+    yield flowers.next()
+  }
 }

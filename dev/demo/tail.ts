@@ -14,6 +14,9 @@ if (brokers === undefined || topic === undefined || schemas === undefined) {
   process.exit(2)
 }
 
+// Cut off by `| head`: enough was seen.
+process.stdout.on('error', () => process.exit(0))
+
 const decoder = new PredictionDecoder(schemas)
 const groupId = `sluice-demo-tail-${randomUUID()}`
 const consumer = clientAt(brokers).client.consumer({ groupId, readUncommitted: false })

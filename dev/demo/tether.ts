@@ -1,12 +1,6 @@
-// Loaded into a replica before anything else (node --import): ends it, by SIGKILL, when its standard input ends. The demo
-// holds the other end of that pipe, so a replica cannot outlive it, however the demo ends.
+// Loaded into a replica before anything else (node --import): ends it, by SIGKILL, when the channel to the demo closes. A
+// replica therefore cannot outlive the demo, however that ends.
 
-import { isMainThread } from 'node:worker_threads'
-
-// Worker threads are started with the options of their process, this one included.
-if (isMainThread) {
-  process.stdin.on('close', () => process.kill(process.pid, 'SIGKILL'))
-  process.stdin.resume()
-  // Waiting for this is no reason to stay.
-  ;(process.stdin as NodeJS.ReadStream).unref()
-}
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
+// Waiting for that is no reason to stay. (Worker threads load this too; they have no channel.)
+process.channel?.unref()
