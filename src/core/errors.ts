@@ -226,7 +226,7 @@ export const ERRORS = {
     'commit',
     'retry',
     'The principal of this worker lacks a right on a topic, a group or a transactional id.',
-    'Grant the right that the message names; the worker goes on by itself.',
+    'Grant what the message says is refused: READ on the input topic and on the group, WRITE on the output and dead-letter topics and on the transactional ids that begin with `<GROUP_ID>.`. The worker goes on by itself.',
   ),
   'registry-unreachable': row(
     'decode',
@@ -244,7 +244,7 @@ export const ERRORS = {
     'commit',
     'retry',
     'The broker refuses to append to an output topic, for a reason that a person can mend.',
-    'The message carries the reason (too large, disk full, too few replicas); the worker goes on by itself.',
+    "The message carries the reason. Too large: raise the topic's max.message.bytes or lower MAX_OUTPUT_BYTES; otherwise free the disk, bring the replicas back. The worker goes on by itself.",
   ),
   'corrupt-batch': row(
     'fetch',

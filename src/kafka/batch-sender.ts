@@ -1,5 +1,6 @@
 import { Backoff } from '../core/backoff.ts'
 import type { Clock } from '../core/clock.ts'
+import { allOf } from './all-of.ts'
 import { forgetBroker } from './cluster.ts'
 import { leaderIdOf } from './offsets.ts'
 import { produceBatches } from './produce-protocol.ts'
@@ -64,7 +65,7 @@ export class BatchSender {
     const deadline = this.#clock.now() + this.#timeoutMs
     for (;;) {
       const leaders = [...this.#byLeader(pending)]
-      const refused = await Promise.all(leaders.map(([nodeId, batches]) => this.#produce(nodeId, batches, producer)))
+      const refused = await allOf(leaders.map(([nodeId, batches]) => this.#produce(nodeId, batches, producer)))
       pending = refused.flat()
       if (pending.length === 0) return
       if (this.#clock.now() >= deadline) throw refusal(this.#lastRefusal, pending[0]!)

@@ -45,7 +45,7 @@ const STALE_LEADER = new Set([
 export class Fetcher {
   readonly #options: FetcherOptions
   readonly #targets = new Map<number, FetchTarget>()
-  readonly #loops = new Map<number, { readonly wake: Signal; readonly done: Promise<void> }>()
+  readonly #loops = new Map<number, FetchLoop>()
   readonly #stop = new AbortController()
 
   constructor(options: FetcherOptions) {
@@ -64,7 +64,7 @@ export class Fetcher {
   /** A task wants data that did not before. */
   wake(): void {
     if (this.#stop.signal.aborted) return
-    for (const target of this.#targets.values()) this.#ensureLoop(this.#leaderOf(target))
+    this.#ensureLoops()
     for (const loop of this.#loops.values()) loop.wake.notify()
   }
 
@@ -79,16 +79,22 @@ export class Fetcher {
     return leaderIdOf(this.#options.cluster, target.topic, target.partition)
   }
 
-  #ensureLoop(nodeId: number): void {
-    if (this.#loops.has(nodeId)) return
-    const wake = new Signal()
-    this.#loops.set(nodeId, { wake, done: this.#fetchFrom(nodeId, wake) })
+  /** A loop for every broker that leads a partition of ours; leaders move whenever the metadata is read again. */
+  #ensureLoops(): void {
+    for (const target of this.#targets.values()) {
+      const nodeId = this.#leaderOf(target)
+      if (this.#loops.has(nodeId)) continue
+      const loop: FetchLoop = { wake: new Signal(), done: Promise.resolve() }
+      this.#loops.set(nodeId, loop) // before it starts, because it looks for missing loops itself
+      loop.done = this.#fetchFrom(nodeId, loop.wake)
+    }
   }
 
   async #fetchFrom(nodeId: number, wake: Signal): Promise<void> {
     const { clock, onCondition } = this.#options
     const backoff = new Backoff(50, 2_000)
     while (!this.#stop.signal.aborted) {
+      this.#ensureLoops()
       const wanted = this.#wantedFrom(nodeId)
       if (wanted.length === 0) {
         await wake.wait()
@@ -110,7 +116,7 @@ export class Fetcher {
       }
       await this.#recover()
       await clock.sleep(backoff.next(), this.#stop.signal)
-      if (nodeId === NO_LEADER || !this.#leads(nodeId)) return this.#handOver(nodeId)
+      if (!this.#leads(nodeId)) return this.#handOver(nodeId)
     }
   }
 
@@ -221,6 +227,12 @@ export class Fetcher {
 function beyondEnd({ topic, partition }: FetchTarget, nextOffset: number, end: number): SluiceError {
   const message = `A batch of ${topic}/${partition} says that it ends at ${nextOffset - 1}, but the log ends at ${end - 1}.`
   return new SluiceError('corrupt-batch', message)
+}
+
+interface FetchLoop {
+  readonly wake: Signal
+  /** Resolves when the loop has ended. */
+  done: Promise<void>
 }
 
 interface Wanted {

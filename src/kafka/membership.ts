@@ -76,7 +76,10 @@ export class Membership {
     this.#loop = this.#stayMember()
   }
 
-  /** The generation that this member is in, or undefined while it is in none. */
+  /**
+   * The generation that this member joined last, or undefined before the first. It may be over already: the coordinator
+   * refuses what is done in the name of an old one.
+   */
   get current(): Assignment | undefined {
     return this.#previous
   }

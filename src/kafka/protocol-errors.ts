@@ -11,8 +11,12 @@ export function protocolType(error: unknown): string | undefined {
   return found?.type
 }
 
+/** Newer than kafkajs's table; brokers send INVALID_PRODUCER_EPOCH instead to the request versions that it speaks. */
+const PRODUCER_FENCED = 90
+
 /** The broker's name for a numeric error code, or undefined for 0. */
 export function typeOfCode(code: number): string | undefined {
+  if (code === PRODUCER_FENCED) return 'PRODUCER_FENCED'
   return code === 0 ? undefined : protocol.createErrorFromCode(code).type
 }
 
@@ -90,7 +94,7 @@ function connectionCode(error: unknown, fallback: ErrorCode): ErrorCode {
 /** The answer never came: nothing is known about whether the request was carried out. */
 export function isConnectionTrouble(error: unknown): boolean {
   const trouble =
-    /^KafkaJS(Connection|RequestTimeout|BrokerNotFound|LockTimeout|GroupCoordinatorNotFound|MetadataNotLoaded)/
+    /^KafkaJS(Connection|RequestTimeout|BrokerNotFound|LockTimeout|GroupCoordinatorNotFound|(Topic)?MetadataNotLoaded)/
   return findCause(error, candidate => trouble.test(candidate.name)) !== undefined
 }
 

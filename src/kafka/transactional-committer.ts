@@ -32,7 +32,9 @@ export class TransactionalCommitter implements Committer {
     const epoch = await producer.initialise()
     const position = await start.position()
     const idWasUsedBefore = epoch > 0
-    if (!pinned || !idWasUsedBefore || start.acceptsLoss) return { offset: position.offset, committed: !pinned }
+    if (!pinned || !idWasUsedBefore || start.acceptsLoss) {
+      return { offset: position.offset, committed: position.committed && !pinned }
+    }
     // Nobody uses the id before an offset is committed, so the offset that should be here has been deleted or expired.
     const { offset } = position
     await producer.commit([], { topic, partition, offset, metadata: start.lostMarker })

@@ -1,8 +1,8 @@
 import type { Clock } from '../core/clock.ts'
-import { FencedError } from '../core/transaction.ts'
+import { allOf } from './all-of.ts'
 import { BatchSender, type ProducerIdentity } from './batch-sender.ts'
 import type { Coordinator } from './coordinator.ts'
-import { isFenced, protocolType, translate } from './protocol-errors.ts'
+import { translate } from './protocol-errors.ts'
 import type { RecordBatchWriter } from './record-batch-writer.ts'
 
 export interface TransactionalProducerOptions {
@@ -76,7 +76,7 @@ export class TransactionalProducer {
     this.#identity = undefined
     try {
       await this.#add(identity, batches)
-      await allOf(this.#sender.send(batches, identity), this.#moveOffset(identity, move))
+      await allOf([this.#sender.send(batches, identity), this.#moveOffset(identity, move)])
       await this.#end(identity)
       this.#identity = identity
     } catch (error) {
@@ -102,7 +102,7 @@ export class TransactionalProducer {
               const names = topics.map(({ topic }) => topic).join(' and ')
               throw translate(error, `beginning a transaction on ${names}`, 'transaction-unknown')
             })
-    await allOf(addOffsets, addPartitions)
+    await allOf<unknown>([addOffsets, addPartitions])
   }
 
   async #moveOffset(identity: ProducerIdentity, move: OffsetMove): Promise<void> {
@@ -117,13 +117,6 @@ export class TransactionalProducer {
     const request = { ...wireState(identity), transactionResult: true }
     await coordinator.send(requestTimeoutMs, broker => broker.endTxn(request))
   }
-}
-
-/** Waits for every request, also when one fails: none of this epoch may still be under way when the next begins. */
-async function allOf(...requests: Promise<unknown>[]): Promise<void> {
-  const failures = (await Promise.allSettled(requests)).filter(outcome => outcome.status === 'rejected')
-  const fenced = failures.find(({ reason }) => reason instanceof FencedError || isFenced(protocolType(reason)))
-  if (failures.length > 0) throw (fenced ?? failures[0]!).reason
 }
 
 function wireState({ transactionalId, producerId, producerEpoch }: ProducerIdentity): KafkajsProducerState {

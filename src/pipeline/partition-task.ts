@@ -15,13 +15,15 @@ import { Trouble } from './trouble.ts'
 /**
  *                 ┌──── failure: everything of before is dropped ───┐
  *                 ▼                                                 │
- *   CREATED ─▶ INITIALISING ──────────────▶ RUNNING ────────────────┤
- *                 │  │                        │                     │
- *                 │  └─▶ HALTED ◀─────────────┤ data would be skipped
- *                 │                           ▼                     │
- *                 └────────────────────▶ DRAINING ──▶ CLOSED        │
- *                                                                   │
- *   FENCED: from anywhere, when another owner initialised the id ◀──┘
+ *   CREATED ─▶ INITIALISING ──────────────▶ RUNNING ────────────────┘
+ *                 │  │                        │
+ *                 │  └─▶ HALTED               │ drain
+ *                 │      data would be        ▼
+ *                 │      skipped           DRAINING
+ *                 │ drain                     │ all is committed, or a failure
+ *                 └───────────────────────────┴──▶ CLOSED
+ *
+ *   FENCED: from anywhere, when another owner initialised the id
  */
 export type TaskState = 'CREATED' | 'INITIALISING' | 'RUNNING' | 'DRAINING' | 'CLOSED' | 'FENCED' | 'HALTED'
 

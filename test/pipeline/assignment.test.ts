@@ -204,37 +204,34 @@ test('a failure is handed up, and the partition is not served again', async () =
   assert.equal(harness.made.length, 1)
 })
 
-for (const [how, call] of [
-  ['drain', 'drain'],
-  ['abort', 'abort'],
-] as const) {
-  test(`${how} ends every task, resolves when the last has ended, and lets none start again`, async () => {
-    const harness = new Harness()
-    harness.tasks.assign([0, 1, 2], false)
-    await harness.made[2]!.end(FENCED, 'FENCED')
-    let ended = false
-    const ending = harness.tasks[how]().then(() => {
-      ended = true
-    })
-    harness.tasks.assign([0, 1, 2, 3], false)
-    await harness.made[0]!.end(CLOSED)
-    assert.equal(ended, false)
-    await harness.made[1]!.end(FENCED, 'FENCED')
-    await ending
-    await harness.clock.advance(1_000)
-    assert.deepEqual(harness.calls, [`0: serve ${call}`, `1: serve ${call}`, '2: serve'])
-    assert.equal(harness.served.size, 0)
-  })
-}
-
-test('abort after a drain that takes too long ends what is left', async () => {
+test('drain ends every task, resolves when the last has ended, and lets none start again', async () => {
   const harness = new Harness()
-  harness.tasks.assign([0], false)
-  const drained = harness.tasks.drain()
-  const aborted = harness.tasks.abort()
+  harness.tasks.assign([0, 1, 2], false)
+  await harness.made[2]!.end(FENCED, 'FENCED')
+  let ended = false
+  const ending = harness.tasks.drain().then(() => {
+    ended = true
+  })
+  harness.tasks.assign([0, 1, 2, 3], false)
   await harness.made[0]!.end(CLOSED)
-  await Promise.all([drained, aborted])
-  assert.deepEqual(harness.calls, ['0: serve drain abort'])
+  assert.equal(ended, false)
+  await harness.made[1]!.end(FENCED, 'FENCED')
+  await ending
+  await harness.clock.advance(1_000)
+  assert.deepEqual(harness.calls, ['0: serve drain', '1: serve drain', '2: serve'])
+  assert.equal(harness.served.size, 0)
+})
+
+test('abort ends every task, those that a drain still waits for too, and lets none start again', async () => {
+  const harness = new Harness()
+  harness.tasks.assign([0, 1], false)
+  const drained = harness.tasks.drain()
+  harness.tasks.abort()
+  harness.tasks.assign([0, 1, 2], false)
+  await harness.made[0]!.end(CLOSED)
+  await harness.made[1]!.end(CLOSED)
+  await drained
+  assert.deepEqual(harness.calls, ['0: serve drain abort', '1: serve drain abort'])
 })
 
 test('tasks share a limit on initialisations under way', async () => {

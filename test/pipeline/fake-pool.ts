@@ -16,6 +16,14 @@ export interface FakeRun {
   fail(error?: Error): void
 }
 
+export interface FakePoolOptions {
+  readonly sessions?: number
+  /** Default: two for each session. */
+  readonly slots?: number
+  /** Rows of a slot. */
+  readonly capacity?: number
+}
+
 interface Waiting {
   readonly start: () => void
 }
@@ -30,9 +38,9 @@ export class FakePool implements SessionPool {
   readonly #waiting: Waiting[] = []
   #listener = () => {}
 
-  constructor({ sessions = 1, slots = 2 * sessions, capacity = 4 } = {}) {
+  constructor({ sessions = 1, slots, capacity = 4 }: FakePoolOptions = {}) {
     this.size = sessions
-    this.slots = Array.from({ length: slots }, (_, id) => ({
+    this.slots = Array.from({ length: slots ?? 2 * sessions }, (_, id) => ({
       id,
       capacity,
       inputs: [column('x', capacity)],
@@ -105,5 +113,8 @@ export class FakePool implements SessionPool {
 }
 
 function column(tensor: string, capacity: number): TensorColumn {
-  return { spec: { tensor, type: 'float64', rowShape: [], width: 1 }, data: new Float64Array(capacity).fill(Number.NaN) }
+  return {
+    spec: { tensor, type: 'float64', rowShape: [], width: 1 },
+    data: new Float64Array(capacity).fill(Number.NaN),
+  }
 }

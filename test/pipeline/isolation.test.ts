@@ -40,7 +40,10 @@ test('exactly the guilty rows fault, with their own reason; the outputs of all o
   await fc.assert(
     fc.asyncProperty(batches, async ({ rows, guilty }) => {
       const { faults, outputs, timings } = await trial(rows, new Set(guilty))
-      assert.deepEqual([...(faults?.keys() ?? [])].sort((a, b) => a - b), guilty.toSorted((a, b) => a - b))
+      assert.deepEqual(
+        [...(faults?.keys() ?? [])].sort((a, b) => a - b),
+        guilty.toSorted((a, b) => a - b),
+      )
       for (const [row, fault] of faults ?? []) {
         assert.equal(fault.code, 'inference-failed')
         assert.match(fault.message, new RegExp(`row ${row}$`))
@@ -69,7 +72,10 @@ test('failures that pass harm nobody: no row is blamed that would not fail twice
     fc.asyncProperty(batches, shakyRuns, async ({ rows, guilty }, drawn) => {
       const shaky = new Set(drawn.filter(run => !drawn.includes(run - 1)))
       const { faults, outputs } = await trial(rows, new Set(guilty), shaky)
-      assert.deepEqual([...(faults?.keys() ?? [])].sort((a, b) => a - b), guilty.toSorted((a, b) => a - b))
+      assert.deepEqual(
+        [...(faults?.keys() ?? [])].sort((a, b) => a - b),
+        guilty.toSorted((a, b) => a - b),
+      )
       assert.equal(outputs.size, rows - guilty.length)
     }),
     propertyOptions,

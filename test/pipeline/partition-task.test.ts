@@ -191,6 +191,22 @@ test('failures one after another back off, further each time; a transaction ends
   assert.ok((await failAndMeasure()) <= 70)
 })
 
+test('a task whose every transaction is refused does not look well between two of them', async () => {
+  const task = await running()
+  for (let attempt = 0; attempt < 3; attempt++) {
+    await task.fetch(1)
+    task.pool.runs[0]!.succeed()
+    await settle()
+    await task.endCommit(new SluiceError('output-refused', 'the disk is full'))
+    await task.waitForBackoff()
+    assert.equal(task.task.state, 'RUNNING')
+    assert.equal(task.conditions.at(-1)?.code, 'output-refused')
+  }
+  await task.fetch(1)
+  await task.finish()
+  assert.equal(task.conditions.at(-1), undefined)
+})
+
 test('an error of the fetcher is a failure like any other: start over, do not halt', async () => {
   const task = await running()
   task.task.fail(new SluiceError('offset-out-of-range', 'offset 0 is outside the log'))

@@ -5,21 +5,27 @@ import { PartitionTask, type TaskEnd, type TaskOptions } from '../../src/pipelin
 import { FakeClock, settle } from './fake-clock.ts'
 import { batchOf, FakeDecoder, fetched, range, type TestValue, textEncoder } from './fake-codec.ts'
 import { FakeCommitter } from './fake-committer.ts'
-import { FakePool } from './fake-pool.ts'
+import { FakePool, type FakePoolOptions } from './fake-pool.ts'
 import { FakeBatcherTelemetry, FakePartitionTelemetry } from './fake-telemetry.ts'
 
 export const MODEL = { name: 'iris', version: '3', sha256: '0123456789abcdef' }
 
+interface BenchOptions extends FakePoolOptions {
+  readonly maxQueueDelayMs?: number
+  readonly clock?: FakeClock
+}
+
 /** The sessions that tasks share, and the batcher in front of them. */
 export class Bench {
-  readonly clock = new FakeClock()
+  readonly clock: FakeClock
   readonly pool: FakePool
   readonly telemetry = new FakeBatcherTelemetry()
   readonly conditions: (string | undefined)[] = []
   probe: () => Promise<void> = async () => {}
   readonly batcher: Batcher
 
-  constructor(options: { sessions?: number; slots?: number; capacity?: number; maxQueueDelayMs?: number } = {}) {
+  constructor(options: BenchOptions = {}) {
+    this.clock = options.clock ?? new FakeClock()
     this.pool = new FakePool(options)
     this.batcher = new Batcher({
       pool: this.pool,

@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Coordinator } from '../../src/kafka/coordinator.ts'
+import { KafkaOutputWriter } from '../../src/kafka/output-writer.ts'
+import { StartPolicy } from '../../src/kafka/start-policy.ts'
+import { TransactionalCommitter } from '../../src/kafka/transactional-committer.ts'
+import { TransactionalProducer } from '../../src/kafka/transactional-producer.ts'
+import { FakeClock, settle } from '../pipeline/fake-clock.ts'
+import { batchOf } from '../pipeline/fake-codec.ts'
+import { type Asked, brokerError, closed, produced, ScriptedCluster } from './scripted-cluster.ts'
+
+const MODEL = { name: 'iris', version: '3', sha256: '0123456789abcdef', provider: 'cpu' }
+
+interface Committed {
+  readonly offset: string
+  readonly metadata: string
+}
+
+/** A committer in front of a group that keeps its offset, whoever commits it. */
+class Harness {
+  readonly script = new ScriptedCluster()
+  readonly committer: TransactionalCommitter
+  stored: Committed | undefined
+  /** The epoch that the next initialisation gives. */
+  epoch = 0
+
+  constructor(options: { stored?: Committed; epoch?: number; onOffsetLoss?: 'stop' | 'continue' } = {}) {
+    this.stored = options.stored
+    this.epoch = options.epoch ?? 0
+    const { cluster } = this.script
+    let pending: Committed | undefined
+    const offsetIn = ({ request }: Asked): Committed => {
+      const { offset, metadata } = request.topics[0].partitions[0]
+      return { offset, metadata }
+    }
+    this.script
+      .otherwise('offsetCommit', (asked: Asked) => {
+        this.stored = offsetIn(asked)
+      })
+      .otherwise('txnOffsetCommit', (asked: Asked) => {
+        pending = offsetIn(asked)
+      })
+      .otherwise('endTxn', () => {
+        this.stored = pending
+      })
+      .otherwise('initProducerId', () => ({ producerId: '4000', producerEpoch: this.epoch++ }))
+      .otherwise('listOffsets', () => ({ responses: [{ topic: 'in', partitions: [{ partition: 2, offset: '40' }] }] }))
+      .otherwise('offsetFetch', () => {
+        const { offset = '-1', metadata = '' } = this.stored ?? {}
+        return { responses: [{ topic: 'in', partitions: [{ partition: 2, offset, metadata }] }] }
+      })
+    const clock = new FakeClock()
+    const groupCoordinator = new Coordinator(cluster, 'group', 'g', clock)
+    const shared = { cluster, groupCoordinator, groupId: 'g', topic: 'in', partition: 2, requestTimeoutMs: 1_000 }
+    this.committer = new TransactionalCommitter({
+      topic: 'in',
+      partition: 2,
+      output: new KafkaOutputWriter({
+        outputTopic: 'out',
+        deadLetterTopic: 'dlq',
+        partitionCounts: { input: 4, output: 4, deadLetter: 4 },
+        clock,
+        maxBatchBytes: 1 << 20,
+      }),
+      start: new StartPolicy({
+        ...shared,
+        startFrom: 'earliest',
+        onOffsetLoss: options.onOffsetLoss ?? 'stop',
+        generation: () => ({ memberId: 'm', generationId: 1, partitions: [2], continuous: true }),
+      }),
+      producer: new TransactionalProducer({
+        ...shared,
+        transactionalId: 'g.in.2',
+        transactionTimeoutMs: 30_000,
+        clock,
+        coordinator: new Coordinator(cluster, 'transaction', 'g.in.2', clock),
+      }),
+    })
+  }
+
+  /** Requests, without the lookups of coordinators. */
+  get apis(): string[] {
+    return this.script.apis.filter(api => api !== 'findCoordinator')
+  }
+
+  predict(offset: number): void {
+    this.committer.output.prediction(batchOf([offset], undefined, 2), 0, Buffer.from('p'), 1, MODEL)
+  }
+}
+
+test('the id is fenced before the committed offset is believed', async () => {
+  const harness = new Harness({ stored: { offset: '40', metadata: '' }, epoch: 5 })
+  assert.deepEqual(await harness.committer.initialise(), { offset: 40, committed: true })
+  const fenced = harness.apis.indexOf('initProducerId')
+  assert.ok(harness.apis.indexOf('offsetFetch', fenced) > fenced, 'read after the fence')
+  assert.ok(!harness.apis.includes('offsetCommit'))
+})
+
+test('a partition that the group never read is pinned before the id is used for the first time', async () => {
+  const harness = new Harness()
+  assert.deepEqual(await harness.committer.initialise(), { offset: 40, committed: false })
+  assert.ok(harness.apis.indexOf('offsetCommit') < harness.apis.indexOf('initProducerId'))
+  assert.deepEqual(harness.stored, { offset: '40', metadata: '' })
+})
+
+test('no offset, but an id that was used: the offset was lost, and every start says so until it is accepted', async () => {
+  const harness = new Harness({ epoch: 7 })
+  await assert.rejects(harness.committer.initialise(), { code: 'offset-missing', response: 'halt' })
+  assert.deepEqual(harness.stored, { offset: '40', metadata: 'sluice: the committed offset was missing' })
+  assert.equal(harness.apis.at(-1), 'endTxn', 'the marker is committed by a transaction')
+  assert.ok(!harness.apis.includes('addPartitionsToTxn'), 'that has no output')
+
+  const { stored } = harness
+  await assert.rejects(new Harness({ ...(stored && { stored }), epoch: 8 }).committer.initialise(), {
+    code: 'offset-missing',
+  })
+  const accepting = new Harness({ ...(stored && { stored }), epoch: 9, onOffsetLoss: 'continue' })
+  assert.equal((await accepting.committer.initialise()).offset, 40)
+})
+
+test('ON_OFFSET_LOSS=continue starts again from START_FROM, without a marker', async () => {
+  const harness = new Harness({ epoch: 7, onOffsetLoss: 'continue' })
+  assert.deepEqual(await harness.committer.initialise(), { offset: 40, committed: false })
+  assert.deepEqual(harness.stored, { offset: '40', metadata: '' })
+})
+
+test('an offset that START_FROM chose in place of one that is out of range was not committed', async () => {
+  const harness = new Harness({ stored: { offset: '7', metadata: '' }, epoch: 7, onOffsetLoss: 'continue' })
+  assert.deepEqual(await harness.committer.initialise(), { offset: 40, committed: false })
+})
+
+test('a transaction carries what was written until then; what is written meanwhile is in the next', async () => {
+  const harness = new Harness({ stored: { offset: '40', metadata: '' } })
+  await harness.committer.initialise()
+  harness.predict(40)
+  harness.predict(41)
+  const held = harness.script.hold('produce')
+  const first = harness.committer.commit(42)
+  harness.predict(42)
+  await settle()
+  const [produce] = harness.script.of('produce')
+  assert.deepEqual(
+    produce!.request.map(({ topic, partition, records }: { topic: string; partition: number; records: number }) => [
+      topic,
+      partition,
+      records,
+    ]),
+    [['out', 2, 2]],
+  )
+  held.answer(produced(produce!.request))
+  await first
+  assert.equal(harness.stored?.offset, '42')
+  await harness.committer.commit(43)
+  assert.equal(harness.script.of('produce')[1]!.request[0].records, 1)
+  assert.equal(harness.stored?.offset, '43')
+})
+
+test('initialising throws away what was written, also what a failed transaction had taken', async () => {
+  const harness = new Harness({ stored: { offset: '40', metadata: '' } })
+  await harness.committer.initialise()
+  harness.predict(40)
+  harness.script.next('endTxn', closed())
+  await assert.rejects(harness.committer.commit(41), { code: 'transaction-unknown' })
+  harness.predict(41)
+  await harness.committer.initialise()
+  assert.equal(harness.committer.output.records, 0)
+  harness.predict(40)
+  await harness.committer.commit(41)
+  assert.equal(harness.script.of('produce').at(-1)!.request[0].records, 1)
+})
+
+test('closing keeps nothing and asks nobody', async () => {
+  const harness = new Harness({ stored: { offset: '40', metadata: '' } })
+  await harness.committer.initialise()
+  harness.predict(40)
+  const asked = harness.script.asked.length
+  await harness.committer.close()
+  assert.equal(harness.committer.output.records, 0)
+  assert.equal(harness.script.asked.length, asked)
+})
+
+test('a member that was replaced while it initialised is fenced', async () => {
+  const harness = new Harness()
+  harness.script.next('offsetCommit', brokerError('ILLEGAL_GENERATION'))
+  await assert.rejects(harness.committer.initialise(), { name: 'FencedError' })
+  assert.ok(!harness.apis.includes('initProducerId'), 'the new owner is not disturbed')
+})

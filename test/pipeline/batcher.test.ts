@@ -1,0 +1,365 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import type { RowSource } from '../../src/pipeline/batcher.ts'
+import type { MicroBatch } from '../../src/pipeline/micro-batch.ts'
+import { settle } from './fake-clock.ts'
+import { predictionFor } from './fake-pool.ts'
+import { propertyOptions } from './property-options.ts'
+import { Bench, MODEL } from './task-harness.ts'
+
+/** Rows of one source that were packed into one micro-batch. */
+interface PackedPart {
+  readonly batch: MicroBatch
+  readonly firstRow: number
+  readonly rows: readonly number[]
+  done: boolean
+}
+
+/** Packs numbers; reads their outputs and lets go of the slot as soon as they are there, unless it `keeps` them. */
+class NumberSource implements RowSource {
+  readonly waiting: number[] = []
+  readonly parts: PackedPart[] = []
+  /** What came out, in the order in which it did. */
+  readonly results: { readonly row: number; readonly output: number; readonly refused: boolean }[] = []
+  keeps = false
+  readonly #bench: Bench
+
+  constructor(bench: Bench) {
+    this.#bench = bench
+  }
+
+  offer(...rows: number[]): void {
+    this.waiting.push(...rows)
+    this.#bench.batcher.offer(this)
+  }
+
+  pack(batch: MicroBatch): boolean {
+    const firstRow = batch.rows
+    const rows = this.waiting.splice(0, batch.slot.capacity - firstRow)
+    const part: PackedPart = { batch, firstRow, rows, done: false }
+    ;(batch.slot.inputs[0]!.data as Float64Array).set(rows, firstRow)
+    batch.rows += rows.length
+    if (rows.length > 0) {
+      this.parts.push(part)
+      batch.hold({ settled: () => this.#settled(part) })
+    }
+    return this.waiting.length > 0
+  }
+
+  letGo(): void {
+    this.keeps = false
+    for (const part of this.parts.filter(({ done }) => done)) part.batch.letGo()
+  }
+
+  #settled(part: PackedPart): void {
+    assert.equal(part.done, false, 'a part is settled once')
+    part.done = true
+    const outputs = part.batch.slot.outputs[0]!.data as Float64Array
+    part.rows.forEach((row, i) => {
+      const at = part.firstRow + i
+      this.results.push({ row, output: outputs[at]!, refused: part.batch.faults?.has(at) ?? false })
+    })
+    if (!this.keeps) part.batch.letGo()
+  }
+}
+
+/** A bench whose sessions all have work, so that rows gather. */
+async function busyBench(options: { sessions?: number; slots?: number; capacity?: number; maxQueueDelayMs?: number }) {
+  const bench = new Bench(options)
+  const other = new NumberSource(bench)
+  for (let i = 0; i < bench.pool.size; i++) {
+    other.offer(...Array.from({ length: options.capacity ?? 4 }, () => -1))
+    await settle()
+  }
+  assert.equal(bench.pool.idle, 0)
+  return bench
+}
+
+const triggers = (bench: Bench) => bench.telemetry.batches.map(({ rows, trigger }) => `${rows} ${trigger}`)
+
+async function finish(bench: Bench): Promise<void> {
+  while (bench.pool.runs.length > 0) {
+    bench.pool.runs[0]!.succeed()
+    await settle()
+  }
+}
+
+test('a free session takes what is offered in the same turn, from all sources', async () => {
+  const bench = new Bench()
+  const [a, b] = [new NumberSource(bench), new NumberSource(bench)]
+  a.offer(1)
+  b.offer(2, 3)
+  await settle()
+  assert.deepEqual(bench.pool.runs[0]!.features, [1, 2, 3])
+  await finish(bench)
+  assert.deepEqual(b.results, [
+    { row: 2, output: predictionFor(2), refused: false },
+    { row: 3, output: predictionFor(3), refused: false },
+  ])
+  assert.deepEqual(triggers(bench), ['3 session-free'])
+})
+
+test('while all sessions are busy rows gather, and the session that becomes free takes them together', async () => {
+  const bench = await busyBench({ sessions: 1, slots: 2 })
+  const source = new NumberSource(bench)
+  for (const row of [1, 2, 3]) {
+    source.offer(row)
+    await settle()
+  }
+  assert.equal(bench.pool.runs.length, 1)
+  bench.pool.runs[0]!.succeed()
+  await settle()
+  assert.deepEqual(bench.pool.runs[0]!.features, [1, 2, 3])
+  await finish(bench)
+  assert.deepEqual(triggers(bench), ['4 full', '3 session-free'])
+})
+
+test('rows are decoded while sessions compute, until no slot is free; then they wait undecoded', async () => {
+  const bench = await busyBench({ sessions: 1, slots: 2, capacity: 2 })
+  const source = new NumberSource(bench)
+  source.offer(1, 2, 3)
+  await settle()
+  assert.deepEqual(source.waiting, [3])
+  assert.equal(bench.pool.freeSlots, 0)
+  bench.pool.runs[0]!.succeed()
+  await settle()
+  assert.deepEqual(source.waiting, [])
+})
+
+test('sources take turns, a batch each: a long backlog does not starve the others', async () => {
+  const bench = new Bench({ sessions: 1, slots: 1, capacity: 2 })
+  const [long, short] = [new NumberSource(bench), new NumberSource(bench)]
+  long.offer(1, 2, 3)
+  long.offer(4, 5, 6) // saying so again gives no second turn
+  short.offer(10, 11, 12)
+  const order: number[][] = []
+  await settle()
+  while (bench.pool.runs.length > 0) {
+    order.push([...bench.pool.runs[0]!.features])
+    bench.pool.runs[0]!.succeed()
+    await settle()
+  }
+  assert.deepEqual(order, [
+    [1, 2],
+    [10, 11],
+    [3, 4],
+    [12, 5], // the rest of one and the next of the other share a batch
+    [6],
+  ])
+})
+
+test('with MAX_QUEUE_DELAY_MS a free session waits for more rows, but no longer than that', async () => {
+  const bench = new Bench({ maxQueueDelayMs: 10 })
+  const source = new NumberSource(bench)
+  source.offer(1)
+  await bench.clock.advance(6)
+  source.offer(2)
+  await bench.clock.advance(3)
+  assert.equal(bench.pool.runs.length, 0)
+  await bench.clock.advance(1)
+  assert.deepEqual(bench.pool.runs[0]!.features, [1, 2])
+  await finish(bench)
+  assert.deepEqual(triggers(bench), ['2 delay'])
+  assert.equal(bench.telemetry.batches[0]!.queueMs, 10)
+  assert.equal(bench.clock.waiting, 0)
+})
+
+test('a batch that fills up does not wait out the delay, and leaves no timer behind', async () => {
+  const bench = new Bench({ maxQueueDelayMs: 10 })
+  const source = new NumberSource(bench)
+  source.offer(1, 2)
+  await bench.clock.advance(5)
+  source.offer(3, 4)
+  await settle()
+  assert.deepEqual(bench.pool.runs[0]!.features, [1, 2, 3, 4])
+  await finish(bench)
+  assert.deepEqual(triggers(bench), ['4 full'])
+  assert.equal(bench.clock.waiting, 0)
+})
+
+test('the delay counts from the first row, not from when the slot was taken', async () => {
+  const bench = new Bench({ maxQueueDelayMs: 10 })
+  const source = new NumberSource(bench)
+  source.offer() // nothing to pack: an empty batch stays open
+  await bench.clock.advance(50)
+  source.offer(1)
+  await bench.clock.advance(9)
+  assert.equal(bench.pool.runs.length, 0)
+  await bench.clock.advance(1)
+  assert.equal(bench.pool.runs.length, 1)
+})
+
+test('a row that the model refuses is named, its neighbours are served', async () => {
+  const bench = new Bench()
+  let probes = 0
+  bench.probe = async () => {
+    probes++
+  }
+  const source = new NumberSource(bench)
+  source.offer(1, 2, 3)
+  await settle()
+  while (bench.pool.runs.length > 0) {
+    const [run] = bench.pool.runs
+    if (run!.features.includes(2)) run!.fail()
+    else run!.succeed()
+    await settle()
+  }
+  assert.deepEqual(
+    source.results.map(({ row, refused }) => [row, refused]),
+    [
+      [1, false],
+      [2, true],
+      [3, false],
+    ],
+  )
+  assert.equal(source.results[2]!.output, predictionFor(3))
+  assert.equal(probes, 1)
+})
+
+test('when not even a good row runs, rows wait and nobody blames them; people are told', async () => {
+  const bench = new Bench()
+  bench.probe = () => Promise.reject(new Error('the GPU fell off the bus'))
+  const source = new NumberSource(bench)
+  source.offer(1, 2)
+  await settle()
+  const failAll = async () => {
+    while (bench.pool.runs.length > 0) {
+      bench.pool.runs[0]!.fail()
+      await settle()
+    }
+  }
+  for (let attempt = 0; attempt < 3; attempt++) {
+    await failAll()
+    assert.equal(bench.conditions.at(-1), 'session-crashed')
+    assert.equal(source.results.length, 0)
+    await bench.clock.advance(6_001)
+  }
+  bench.probe = async () => {}
+  await finish(bench)
+  assert.deepEqual(
+    source.results.map(({ row, refused }) => [row, refused]),
+    [
+      [1, false],
+      [2, false],
+    ],
+  )
+})
+
+test('the condition is over once rows run again, whether or not any of them is bad', async () => {
+  const bench = new Bench()
+  bench.probe = () => Promise.reject(new Error('no session'))
+  new NumberSource(bench).offer(1)
+  await settle()
+  for (let run = 0; run < 2; run++) {
+    bench.pool.runs[0]!.fail()
+    await settle()
+  }
+  await bench.clock.advance(6_001)
+  await finish(bench)
+  assert.deepEqual(bench.conditions, ['session-crashed', undefined])
+})
+
+test('predictions of one provider share one identity, so that its headers are encoded once', async () => {
+  const bench = new Bench()
+  const source = new NumberSource(bench)
+  for (const row of [1, 2]) {
+    source.offer(row)
+    await settle()
+    await finish(bench)
+  }
+  const [first, second] = source.parts.map(({ batch }) => batch.model)
+  assert.deepEqual(first, { ...MODEL, provider: 'cpu' })
+  assert.equal(first, second)
+})
+
+test('a source that is withdrawn is not asked again; rows of it that are packed run along', async () => {
+  const bench = await busyBench({ sessions: 1, slots: 2, capacity: 2 })
+  const source = new NumberSource(bench)
+  source.offer(1, 2, 3)
+  await settle()
+  bench.batcher.withdraw(source)
+  await finish(bench)
+  assert.deepEqual(
+    source.results.map(({ row }) => row),
+    [1, 2],
+  )
+  assert.deepEqual(source.waiting, [3])
+})
+
+test('a slot comes back when the last part that reads it lets go', async () => {
+  const bench = new Bench({ sessions: 1, slots: 1, capacity: 4 })
+  const [a, b] = [new NumberSource(bench), new NumberSource(bench)]
+  a.keeps = true
+  a.offer(1)
+  b.offer(2)
+  await settle()
+  await finish(bench)
+  assert.equal(b.results.length, 1)
+  assert.equal(bench.pool.freeSlots, 0)
+  a.letGo()
+  assert.equal(bench.pool.freeSlots, 1)
+})
+
+test('closed while no session runs, the batcher settles what runs and waits for nothing', async () => {
+  const bench = new Bench()
+  bench.probe = () => Promise.reject(new Error('no session'))
+  const source = new NumberSource(bench)
+  source.offer(1, 2)
+  await settle()
+  bench.batcher.close()
+  while (bench.pool.runs.length > 0) {
+    bench.pool.runs[0]!.fail()
+    await settle()
+  }
+  assert.equal(source.results.length, 2)
+  assert.equal(bench.clock.waiting, 0)
+  assert.equal(bench.pool.freeSlots, 2)
+})
+
+test('no row is lost or run twice, and every slot comes back, in any schedule', async () => {
+  const step = fc.oneof(
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('offer' as const), source: fc.nat(2), rows: fc.nat(9) }) },
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('succeed' as const), pick: fc.nat(9) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('crash' as const), pick: fc.nat(9) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('wait' as const), ms: fc.nat(8) }) },
+  )
+  const bench = fc.record({
+    sessions: fc.integer({ min: 1, max: 3 }),
+    slots: fc.integer({ min: 1, max: 5 }),
+    capacity: fc.integer({ min: 1, max: 5 }),
+    maxQueueDelayMs: fc.constantFrom(0, 5),
+  })
+  await fc.assert(
+    fc.asyncProperty(bench, fc.array(step, { maxLength: 40 }), async (options, steps) => {
+      const bench = new Bench(options)
+      const sources = [0, 1, 2].map(() => new NumberSource(bench))
+      let next = 0
+      let crashes = 0
+      for (const step of steps) {
+        if (step.kind === 'offer') {
+          sources[step.source]!.offer(...Array.from({ length: step.rows }, () => next++))
+        } else if (step.kind === 'wait') await bench.clock.advance(step.ms)
+        else if (bench.pool.runs.length > 0) {
+          const run = bench.pool.runs[step.pick % bench.pool.runs.length]!
+          // One crash at a time: a row alone that meets two in a row is rightly called bad.
+          if (step.kind === 'crash' && crashes++ === 0) run.fail()
+          else run.succeed()
+        }
+        await settle()
+      }
+      do {
+        await finish(bench)
+        await bench.clock.advance(5)
+      } while (bench.pool.runs.length > 0)
+      const results = sources.flatMap(source => source.results)
+      assert.deepEqual(
+        results.map(({ row }) => row).sort((a, b) => a - b),
+        Array.from({ length: next }, (_, row) => row),
+      )
+      for (const { row, output } of results) assert.equal(output, predictionFor(row))
+      assert.ok(bench.pool.freeSlots >= options.slots - 1, 'at most one empty micro-batch is open')
+    }),
+    propertyOptions,
+  )
+})
