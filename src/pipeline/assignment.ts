@@ -2,7 +2,8 @@ import PQueue from 'p-queue'
 import type { Clock } from '../core/clock.ts'
 import type { SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import type { PartitionTask, TaskEnd } from './partition-task.ts'
+import type { PartitionTask } from './partition-task.ts'
+import type { TaskEnd } from './task-contract.ts'
 
 export interface AssignmentOptions {
   /** Makes the task of a partition with a new producer; `limit` bounds how many initialise at once. */

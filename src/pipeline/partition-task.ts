@@ -1,58 +1,13 @@
 import { Backoff } from '../core/backoff.ts'
-import type { Clock } from '../core/clock.ts'
-import type { FeatureDecoder, PredictionEncoder } from '../core/codec.ts'
 import { type ErrorCode, messageOf, SluiceError } from '../core/errors.ts'
-import type { Log } from '../core/log.ts'
 import type { FetchedRecords } from '../core/record-batch.ts'
-import type { PartitionTelemetry } from '../core/telemetry.ts'
-import { type Committer, FencedError, type FetchTarget } from '../core/transaction.ts'
-import type { Batcher, RowSource } from './batcher.ts'
+import { FencedError, type FetchTarget } from '../core/transaction.ts'
+import type { RowSource } from './batcher.ts'
 import type { MicroBatch } from './micro-batch.ts'
 import { emitPart } from './output-stage.ts'
+import { STATE_AT_END, type TaskEnd, type TaskOptions, type TaskState } from './task-contract.ts'
 import { Part, type Settled, TaskRun } from './task-run.ts'
 import { Trouble } from './trouble.ts'
-
-/**
- *                 ┌──── failure: everything of before is dropped ───┐
- *                 ▼                                                 │
- *   CREATED ─▶ INITIALISING ──────────────▶ RUNNING ────────────────┘
- *                 │  │                        │
- *                 │  └─▶ HALTED               │ drain
- *                 │      data would be        ▼
- *                 │      skipped           DRAINING
- *                 │ drain                     │ all is committed, or a failure
- *                 └───────────────────────────┴──▶ CLOSED
- *
- *   FENCED: from anywhere, when another owner initialised the id
- */
-export type TaskState = 'CREATED' | 'INITIALISING' | 'RUNNING' | 'DRAINING' | 'CLOSED' | 'FENCED' | 'HALTED'
-
-/** How a task ended. `halted` and `fenced` leave the partition unserved; `failed` is for the whole worker. */
-export type TaskEnd =
-  | { readonly how: 'closed' | 'fenced' }
-  | { readonly how: 'halted' | 'failed'; readonly error: SluiceError }
-
-export interface TaskOptions {
-  readonly topic: string
-  readonly partition: number
-  readonly committer: Committer
-  readonly batcher: Batcher
-  readonly decoder: FeatureDecoder
-  readonly encoder: PredictionEncoder
-  readonly telemetry: PartitionTelemetry
-  readonly log: Log
-  readonly clock: Clock
-  /** Records fetched and not yet committed, at which fetching pauses. */
-  readonly maxInFlight: number
-  readonly maxOutputBytes: number
-  readonly commitIntervalMs: number
-  /** Runs initialisations, a few at a time. */
-  readonly limit: <T>(initialise: () => Promise<T>) => Promise<T>
-  /** What keeps this partition from going on; undefined when nothing does any more. */
-  readonly onCondition: (error: SluiceError | undefined) => void
-  /** The fetcher should look again: the position was set, or there is room. */
-  readonly onWanted: () => void
-}
 
 /**
  * One input partition that this replica owns. It keeps the order of its records, owns one transactional producer, and
@@ -353,13 +308,6 @@ export class PartitionTask implements FetchTarget, RowSource {
 
 /** The outcome of a transaction, and what becomes of an offset outside the log: the next initialisation tells. */
 const DECIDED_AT_START: ReadonlySet<ErrorCode> = new Set(['transaction-unknown', 'offset-out-of-range'])
-
-const STATE_AT_END: Record<TaskEnd['how'], TaskState> = {
-  closed: 'CLOSED',
-  fenced: 'FENCED',
-  halted: 'HALTED',
-  failed: 'CLOSED',
-}
 
 function asSluiceError(error: unknown, fallback: 'internal' | 'registry-unreachable'): SluiceError {
   return error instanceof SluiceError ? error : new SluiceError(fallback, messageOf(error), { cause: error })

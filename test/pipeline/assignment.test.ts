@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import { SluiceError } from '../../src/core/errors.ts'
 import { silentLog } from '../../src/core/log.ts'
 import { AssignedTasks } from '../../src/pipeline/assignment.ts'
-import type { PartitionTask, TaskEnd, TaskState } from '../../src/pipeline/partition-task.ts'
+import type { PartitionTask } from '../../src/pipeline/partition-task.ts'
+import type { TaskEnd, TaskState } from '../../src/pipeline/task-contract.ts'
 import { FakeClock, settle } from './fake-clock.ts'
 
 /** A task that ends when the test says so. */

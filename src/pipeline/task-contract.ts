@@ -1,0 +1,56 @@
+import type { Clock } from '../core/clock.ts'
+import type { FeatureDecoder, PredictionEncoder } from '../core/codec.ts'
+import type { SluiceError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { PartitionTelemetry } from '../core/telemetry.ts'
+import type { Committer } from '../core/transaction.ts'
+import type { Batcher } from './batcher.ts'
+
+/**
+ *                 ┌──── failure: everything of before is dropped ───┐
+ *                 ▼                                                 │
+ *   CREATED ─▶ INITIALISING ──────────────▶ RUNNING ────────────────┘
+ *                 │  │                        │
+ *                 │  └─▶ HALTED               │ drain
+ *                 │      data would be        ▼
+ *                 │      skipped           DRAINING
+ *                 │ drain                     │ all is committed, or a failure
+ *                 └───────────────────────────┴──▶ CLOSED
+ *
+ *   FENCED: from anywhere, when another owner initialised the id
+ */
+export type TaskState = 'CREATED' | 'INITIALISING' | 'RUNNING' | 'DRAINING' | 'CLOSED' | 'FENCED' | 'HALTED'
+
+/** How a task ended. `halted` and `fenced` leave the partition unserved; `failed` is for the whole worker. */
+export type TaskEnd =
+  | { readonly how: 'closed' | 'fenced' }
+  | { readonly how: 'halted' | 'failed'; readonly error: SluiceError }
+
+export const STATE_AT_END: Record<TaskEnd['how'], TaskState> = {
+  closed: 'CLOSED',
+  fenced: 'FENCED',
+  halted: 'HALTED',
+  failed: 'CLOSED',
+}
+
+export interface TaskOptions {
+  readonly topic: string
+  readonly partition: number
+  readonly committer: Committer
+  readonly batcher: Batcher
+  readonly decoder: FeatureDecoder
+  readonly encoder: PredictionEncoder
+  readonly telemetry: PartitionTelemetry
+  readonly log: Log
+  readonly clock: Clock
+  /** Records fetched and not yet committed, at which fetching pauses. */
+  readonly maxInFlight: number
+  readonly maxOutputBytes: number
+  readonly commitIntervalMs: number
+  /** Runs initialisations, a few at a time. */
+  readonly limit: <T>(initialise: () => Promise<T>) => Promise<T>
+  /** What keeps this partition from going on; undefined when nothing does any more. */
+  readonly onCondition: (error: SluiceError | undefined) => void
+  /** The fetcher should look again: the position was set, or there is room. */
+  readonly onWanted: () => void
+}
