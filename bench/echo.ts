@@ -26,7 +26,12 @@ const value = Buffer.alloc(Number(valueBytes), 0x2a)
 const model = { name: 'echo', version: '1', sha256: '0'.repeat(64), provider: 'cpu' }
 
 const brokers = process.env.KAFKA_BROKERS!.split(',')
-const links = new KafkaLinks({ brokers, clientId: 'echo', requestTimeoutMs: 10_000 }, groupId, silentLog, clock)
+const links = new KafkaLinks(
+  { brokers, clientId: 'echo', requestTimeoutMs: 10_000, metadataMaxAgeMs: 60_000 },
+  groupId,
+  silentLog,
+  clock,
+)
 await links.connect([inputTopic, outputTopic], true)
 
 const fetcher = new Fetcher({

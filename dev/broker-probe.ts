@@ -1,3 +1,4 @@
+import '../src/kafka/kafkajs-fixes.ts'
 import { COORDINATOR_PARTITIONS } from './broker-config.ts'
 
 /**
@@ -5,7 +6,7 @@ import { COORDINATOR_PARTITIONS } from './broker-config.ts'
  * seconds before they answer. Throws when one does not.
  */
 export async function probeCoordinators(bootstrap: string): Promise<void> {
-  // Not imported at the top: whoever replaces parts of kafkajs must be able to do so before it is loaded.
+  // Not imported at the top: the fix above must come before kafkajs is loaded.
   const { Kafka, logLevel } = await import('kafkajs')
   const kafka = new Kafka({
     clientId: 'sluice-dev-probe',

@@ -12,6 +12,7 @@ export function connectionOptions(settings: Settings): ConnectionOptions {
     brokers: settings.kafkaBrokers,
     clientId: settings.kafkaClientId,
     requestTimeoutMs: settings.requestTimeoutMs,
+    metadataMaxAgeMs: settings.metadataMaxAgeMs,
     tls: tlsOptions(settings),
     sasl: saslOptions(settings),
   }

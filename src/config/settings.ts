@@ -74,6 +74,13 @@ const SETTINGS = {
   ),
   kafkaSaslUsername: unset('Kafka', text, 'User name for SASL.'),
   kafkaSaslPassword: unset('Kafka', text, 'Password for SASL.', secret),
+  metadataMaxAgeMs: set(
+    'Kafka',
+    milliseconds(100),
+    60_000,
+    'How long leaders and partition counts are believed; so long a new partition may wait for a reader.',
+    ms,
+  ),
   requestTimeoutMs: set('Kafka', milliseconds(100), 10_000, 'How long a request to a broker may take.', ms),
 
   groupId: set('Topics', text, 'sluice', 'Consumer group; replicas with the same one share the partitions.'),
@@ -107,8 +114,8 @@ const SETTINGS = {
   intraOpThreads: set(
     'Model',
     integer(0, 1024),
-    0,
-    'Threads of one session on a CPU; 0 divides the cores by sessions.',
+    1,
+    'Threads of one session on a CPU; 0 divides the cores by sessions. With 1 a row gives the same bits in every batch.',
     {
       unit: 'threads',
     },

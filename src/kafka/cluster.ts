@@ -11,6 +11,8 @@ export interface ConnectionOptions {
   readonly brokers: readonly string[]
   readonly clientId: string
   readonly requestTimeoutMs: number
+  /** Leaders are looked up again when a broker says that it is none; this catches what nobody says. */
+  readonly metadataMaxAgeMs: number
   /** Options of node:tls, or undefined for plain text. */
   readonly tls?: Readonly<Record<string, unknown>> | undefined
   readonly sasl?: { readonly mechanism: string; readonly username: string; readonly password: string } | undefined
@@ -22,8 +24,6 @@ const KAFKAJS_VERSION = '2.2.4'
 /** Short: the loops above retry with their own backoff, and tell people about it. */
 const RETRY: KafkajsRetry = { initialRetryTime: 20, maxRetryTime: 500, retries: 3 }
 const CONNECT_TIMEOUT_MS = 5_000
-/** Leaders are looked up again when a broker says that it is none; this catches what nobody says. */
-const METADATA_MAX_AGE_MS = 60_000
 
 export interface ClusterTools {
   /** A new set of connections; the caller disconnects it. Nothing is opened until `connect`. */
@@ -53,7 +53,7 @@ export function clusterTools(options: ConnectionOptions, log: Log): ClusterTools
       authenticationTimeout: CONNECT_TIMEOUT_MS,
       requestTimeout: options.requestTimeoutMs,
       enforceRequestTimeout: true,
-      metadataMaxAge: METADATA_MAX_AGE_MS,
+      metadataMaxAge: options.metadataMaxAgeMs,
       allowAutoTopicCreation: false,
       isolationLevel: 1,
     })

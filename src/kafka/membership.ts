@@ -150,9 +150,9 @@ export class Membership {
       await clock.sleep(intervalMs, this.#stop.signal)
       if (this.#stop.signal.aborted) return
       try {
-        if (await this.#partitionsChanged()) return
         await this.#group.heartbeat({ interval: 0 })
         deadline = clock.now() + sessionTimeoutMs
+        if (await this.#partitionsChanged()) return
       } catch (error) {
         const type = protocolType(error)
         if (type === 'REBALANCE_IN_PROGRESS') return
@@ -162,10 +162,17 @@ export class Membership {
     }
   }
 
-  /** The topic was given more partitions: the leader must hand them out. */
+  /**
+   * The topic was given more partitions: the leader must hand them out. While the topic cannot be looked up nothing has
+   * changed: that is for the fetcher to say, and no reason to leave the group.
+   */
   async #partitionsChanged(): Promise<boolean> {
-    await this.#cluster.refreshMetadataIfNecessary()
     const { topic } = this.#options
+    try {
+      await this.#cluster.refreshMetadataIfNecessary()
+    } catch {
+      return false
+    }
     const known = this.#group.partitionsPerSubscribedTopic?.get(topic)?.length
     return known !== undefined && this.#cluster.findTopicPartitionMetadata(topic).length > known
   }

@@ -51,6 +51,7 @@ const CASES: Record<SettingKey, { good: string; value: unknown; bad: string[] }>
   kafkaSaslMechanism: { good: 'scram-sha-512', value: 'scram-sha-512', bad: ['gssapi', 'PLAIN'] },
   kafkaSaslUsername: { good: 'u', value: 'u', bad: ['a\0b'] },
   kafkaSaslPassword: { good: ' p w ', value: ' p w ', bad: ['a\0b'] },
+  metadataMaxAgeMs: { good: '5000', value: 5000, bad: ['99', '1e4', '5 s'] },
   requestTimeoutMs: { good: '2500', value: 2500, bad: ['99', '1e4', '5 s', '2147483648'] },
   groupId: { good: 'g', value: 'g', bad: ['a\0b'] },
   inputTopic: { good: 'in.v1', value: 'in.v1', bad: ['a b', '.', '..', 'a/b', 'x'.repeat(250)] },

@@ -1,19 +1,16 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import {
-  AclOperationTypes,
-  AclPermissionTypes,
-  AclResourceTypes,
-  ConfigResourceTypes,
-  ResourcePatternTypes,
-} from 'kafkajs'
+import kafkajs from 'kafkajs'
 import { type Broker, startBroker } from '../../dev/broker.ts'
 import { assertExactlyOnce } from '../support/audit.ts'
-import { createTopics, withAdmin } from '../support/broker.ts'
+import { committedOffsets, createTopics, endOffsets, until, withAdmin } from '../support/broker.ts'
 import { frame, goldenSamples, IRIS_SCHEMA_ID } from '../support/models.ts'
 import { Testbed, type TestbedOptions } from '../support/testbed.ts'
+import { StubRegistry } from './stub-registry.ts'
 import { assertExits, assertWaits, health, schemaFolder } from './support.ts'
+
+const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ConfigResourceTypes, ResourcePatternTypes } = kafkajs
 
 const IRIS = {
   type: 'record',
@@ -83,8 +80,7 @@ describe('a worker waits for the world around it, says why, and goes on by itsel
     await worker.ready()
     await bed.caughtUp()
 
-    const producing = bed.produce(FLOWERS)
-    await producing
+    await bed.produce(FLOWERS)
     await broker.stop({ keepData: true })
     await assertWaits(worker, 'broker-unreachable', /fetching from|joining group/)
     await broker.start()
@@ -125,6 +121,37 @@ describe('a worker waits for the world around it, says why, and goes on by itsel
     assert.equal(outcome.deadLetters.length, 1)
   })
 
+  it('a registry away at the start, and again when a new schema comes', async t => {
+    const registry = new StubRegistry({ 1: IRIS, 2: IRIS })
+    t.after(() => registry.close())
+    const url = `${await registry.open()}/apis/ccompat`
+    await registry.close()
+    const bed = await testbed(t, 'registry', { partitions: 2, env: { SCHEMA_REGISTRY_URL: url } })
+    const flowers = (id: number, partition: number) =>
+      FLOWERS.map(({ value }) => ({ value: reframe(value, id), partition }))
+    await bed.produce([...flowers(1, 0), ...flowers(1, 1)])
+    const worker = bed.startWorker()
+    await assertWaits(
+      worker,
+      'registry-unreachable',
+      /registry at http:.*\/apis\/ccompat cannot be asked: .*ECONNREFUSED/,
+    )
+    await registry.open()
+    await worker.ready()
+    await bed.caughtUp()
+
+    registry.broken = true
+    await bed.produce([...flowers(2, 0), ...flowers(1, 1)])
+    await assertWaits(worker, 'registry-unreachable', /did not give schema 2, but answered 404: .*no such page/)
+    const [, other] = await endOffsets(bed.input)
+    const goesOn = async () => (await committedOffsets(bed.group, bed.input))[1] === other
+    await until(goesOn, () => `the partition with a known schema waits, too. ${worker.describe()}`)
+    registry.broken = false
+    await worker.ready()
+    await assertAllPredicted(bed)
+    assert.equal(registry.lookups.get(1), 1, 'a schema that is known is not asked for again')
+  })
+
   it('an output topic that refuses what is published', async t => {
     const bed = await testbed(t, 'refused')
     await setTopic(bed.output, { 'max.message.bytes': '200' })
@@ -151,9 +178,9 @@ async function assertReason(worker: Parameters<typeof health>[0], message: RegEx
 }
 
 async function grant(
-  resourceType: AclResourceTypes,
+  resourceType: kafkajs.AclResourceTypes,
   resourceName: string,
-  operation: AclOperationTypes,
+  operation: kafkajs.AclOperationTypes,
   resourcePatternType = ResourcePatternTypes.LITERAL,
 ): Promise<void> {
   const who = { principal: `User:${broker.sasl!.restricted.username}`, host: '*' }
@@ -167,6 +194,13 @@ async function setTopic(topic: string, config: Readonly<Record<string, string>>)
   await withAdmin(admin => admin.alterConfigs({ validateOnly: false, resources }))
 }
 
+/** The same value under another schema id. */
+function reframe(value: Buffer, id: number): Buffer {
+  const copy = Buffer.from(value)
+  copy.writeInt32BE(id, 1)
+  return copy
+}
+
 describe('what waiting cannot mend ends the worker with exit code 1 and one line', { timeout: 60_000 }, () => {
   it('a password that is wrong', async t => {
     const { bootstrap, restricted } = broker.sasl!
@@ -177,6 +211,14 @@ describe('what waiting cannot mend ends the worker with exit code 1 and one line
     const worker = bed.startWorker()
     await assertExits(worker, 1, 'authentication-failed', /SASL PLAIN authentication failed/)
     assert.doesNotMatch(JSON.stringify(worker.log), /not-the-secret/)
+  })
+
+  it('a registry that refuses the schema of the predictions', async t => {
+    const registry = new StubRegistry({}, 409)
+    t.after(() => registry.close())
+    const bed = await testbed(t, 'refusal', { env: { SCHEMA_REGISTRY_URL: await registry.open() } })
+    const message = new RegExp(`did not register the schema of ${bed.output}-value, but answered 409: incompatible`)
+    await assertExits(bed.startWorker(), 1, 'registry-refused', message)
   })
 
   it('a transaction timeout above the limit of the broker', async t => {

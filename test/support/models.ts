@@ -42,16 +42,6 @@ export function manifestOf(model: string): Manifest {
   return manifest
 }
 
-/** The rows of dev/data/iris.csv as features, without the species. */
-export function irisRows(): Record<string, number>[] {
-  const [head, ...lines] = readFileSync(new URL('dev/data/iris.csv', ROOT), 'utf8').trim().split('\n')
-  const names = head!.split(',').slice(0, 4)
-  return lines.map(line => {
-    const cells = line.split(',')
-    return Object.fromEntries(names.map((name, i) => [name, Number(cells[i])]))
-  })
-}
-
 /** Schema ids that `schemas/ids.json` has for features. */
 export const IRIS_SCHEMA_ID = 1
 export const DIGITS_SCHEMA_ID = 2

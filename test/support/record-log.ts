@@ -9,6 +9,8 @@ export interface LogRecord {
   readonly value: Buffer | null
   /** In the order of the log, duplicates included. */
   readonly headers: readonly Header[]
+  /** Whether it was written in a transaction. */
+  readonly transactional: boolean
 }
 
 export type Header = readonly [name: string, value: Buffer | null]
@@ -39,6 +41,7 @@ interface LogOptions {
   readonly aborted: readonly AbortedTransaction[]
 }
 
+const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
 const CODEC_MASK = 0x07
 const LOG_APPEND_TIME = 0x08
 const TRANSACTIONAL = 0x10
@@ -51,8 +54,9 @@ const RECORDS_AT = 61
 const LENGTH_COUNTS_FROM = 12
 
 /**
- * Walks uncompressed record batches; leaves out control records and what aborted transactions wrote.
+ * Walks record batches; leaves out control records and what aborted transactions wrote.
  * @returns the records in offset order, and the offset to read from next
+ * @throws Error naming the codec of a compressed batch: a worker writes none
  */
 export function readLog(bytes: Buffer, options: LogOptions): { records: LogRecord[]; next: number } {
   const records: LogRecord[] = []
@@ -84,9 +88,11 @@ function readBatch(
   { topic, partition, from }: LogOptions,
   records: LogRecord[],
 ): void {
-  if ((attributes & CODEC_MASK) !== 0) throw new Error(`A batch of ${topic}/${partition} is compressed.`)
+  const codec = CODECS[attributes & CODEC_MASK]
+  if (codec !== 'none') throw new Error(`A batch of ${topic}/${partition} is compressed: ${codec}.`)
   const firstTimestamp = Number(batch.readBigInt64BE(AT.firstTimestamp))
   const maxTimestamp = Number(batch.readBigInt64BE(AT.maxTimestamp))
+  const transactional = (attributes & TRANSACTIONAL) !== 0
   const cursor = new Cursor(batch, RECORDS_AT)
   for (let left = batch.readInt32BE(COUNT_AT); left > 0; left--) {
     cursor.varint() // length
@@ -99,7 +105,7 @@ function readBatch(
     for (let more = cursor.varint(); more > 0; more--) headers.push([cursor.bytes()!.toString(), cursor.bytes()])
     if (offset < from) continue
     const time = (attributes & LOG_APPEND_TIME) === 0 ? timestamp : maxTimestamp
-    records.push({ topic, partition, offset, timestamp: time, key, value, headers })
+    records.push({ topic, partition, offset, timestamp: time, key, value, headers, transactional })
   }
 }
 

@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { until } from './broker.ts'
+import { parseMetrics, type Sample } from './metrics.ts'
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const LEASH = new URL('leash.ts', import.meta.url).href
@@ -10,37 +12,38 @@ const LEASH = new URL('leash.ts', import.meta.url).href
 /** A line of the JSON log. */
 export type LogLine = { readonly level: string; readonly msg: string } & Readonly<Record<string, unknown>>
 
-/** One time series of /metrics. */
-export interface Sample {
-  readonly name: string
-  readonly labels: Readonly<Record<string, string>>
-  readonly value: number
+interface ProcessOptions {
+  /** Settings; nothing else of the tests' own environment reaches the process. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Working directory: where it looks for `.env`. */
+  readonly cwd?: string | undefined
 }
 
-export interface WorkerOptions {
-  /** Settings; nothing else of the tests' own environment reaches the worker. */
-  readonly env?: Readonly<Record<string, string>>
+interface WorkerOptions extends ProcessOptions {
   readonly args?: readonly string[]
-  /** Working directory: where it looks for `.env`. */
-  readonly cwd?: string
 }
 
 const START_MS = 30_000
 const STOP_MS = 30_000
 
 /** Variables that a process needs in order to run, none of them a setting. */
-function plainEnvironment(): Record<string, string> {
-  return Object.fromEntries(['PATH', 'HOME', 'TMPDIR'].flatMap(name => [[name, process.env[name] ?? '']]))
+const PLAIN_ENVIRONMENT = Object.fromEntries(
+  ['PATH', 'HOME', 'TMPDIR'].flatMap(name => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+)
+
+/** Runs the command line in a process that ends with this one, however this one ends. */
+function spawnSluice(args: readonly string[], { env = {}, cwd }: ProcessOptions): ChildProcess {
+  return spawn(process.execPath, ['--import', LEASH, CLI, ...args], {
+    env: { ...PLAIN_ENVIRONMENT, ...env },
+    cwd,
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  })
 }
 
 /** Starts `sluice worker` with a JSON log and a free HTTP port. */
 export function startWorker({ env = {}, args = [], cwd }: WorkerOptions): WorkerProcess {
-  const child = spawn(process.execPath, ['--import', LEASH, CLI, 'worker', ...args], {
-    env: { ...plainEnvironment(), LOG_FORMAT: 'json', HTTP_PORT: '0', ...env },
-    cwd,
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-  })
-  return new WorkerProcess(child)
+  const settings = { LOG_FORMAT: 'json', HTTP_PORT: '0', ...env }
+  return new WorkerProcess(spawnSluice(['worker', ...args], { env: settings, cwd }))
 }
 
 /** A worker in a process of its own, which ends with this one. */
@@ -57,8 +60,8 @@ export class WorkerProcess {
   constructor(child: ChildProcess) {
     this.#child = child
     createInterface(child.stdout!).on('line', line => this.#hear(line))
-    child.stderr!.setEncoding('utf8').on('data', text => {
-      this.#stderr += text
+    child.stderr!.setEncoding('utf8').on('data', chunk => {
+      this.#stderr += chunk
     })
     this.exited = once(child, 'close').then(([code, signal]) => {
       this.#over = true
@@ -136,6 +139,12 @@ export class WorkerProcess {
       .reduce((sum, { value }) => sum + value, 0)
   }
 
+  /** Waits until it has predicted something. */
+  async predicts(timeoutMs = START_MS): Promise<void> {
+    const predicted = async () => (await this.metric('sluice_predictions_total')) > 0
+    await until(predicted, () => `the worker has predicted nothing.\n${this.describe()}`, timeoutMs)
+  }
+
   signal(name: NodeJS.Signals): void {
     this.#child.kill(name)
   }
@@ -177,18 +186,6 @@ export class WorkerProcess {
   }
 }
 
-function parseMetrics(text: string): Sample[] {
-  const samples: Sample[] = []
-  for (const line of text.split('\n')) {
-    const match = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line)
-    if (match === null) continue
-    const [, name, labels = '', value] = match
-    const pairs = [...labels.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, label, text]) => [label!, text!])
-    samples.push({ name: name!, labels: Object.fromEntries(pairs), value: Number(value) })
-  }
-  return samples
-}
-
 /** What a command that ends by itself left behind. */
 export interface Finished {
   readonly code: number | NodeJS.Signals
@@ -196,23 +193,15 @@ export interface Finished {
   readonly stderr: string
 }
 
-/** Runs `sluice` with `args` to its end. */
-export async function runSluice(args: readonly string[], { env = {}, cwd }: WorkerOptions = {}): Promise<Finished> {
-  const child = spawn(process.execPath, ['--import', LEASH, CLI, ...args], {
-    env: { ...plainEnvironment(), ...env },
-    cwd,
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-  })
-  let stdout = ''
-  let stderr = ''
-  child.stdout!.setEncoding('utf8').on('data', text => {
-    stdout += text
-  })
-  child.stderr!.setEncoding('utf8').on('data', text => {
-    stderr += text
-  })
+/** Runs `sluice` with `args` to its end; kills it when that takes too long. */
+export async function runSluice(args: readonly string[], options: ProcessOptions = {}): Promise<Finished> {
+  const child = spawnSluice(args, options)
   const timer = setTimeout(() => child.kill('SIGKILL'), START_MS)
-  const [code, signal] = await once(child, 'close')
+  const [stdout, stderr, [code, signal]] = await Promise.all([
+    text(child.stdout!),
+    text(child.stderr!),
+    once(child, 'close'),
+  ])
   clearTimeout(timer)
   return { code: code ?? signal, stdout, stderr }
 }

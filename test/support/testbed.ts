@@ -52,7 +52,13 @@ export class Testbed {
     const { model = 'iris-classifier', partitions = 4, outputPartitions = partitions, env = {} } = options
     const { folder, schemaDir } = await copySchemas()
     const bed = new Testbed(uniqueName(name), model, folder, schemaDir, env)
-    await createTopics({ [bed.input]: partitions, [bed.output]: outputPartitions, [bed.deadLetter]: outputPartitions })
+    const topics = { [bed.input]: partitions, [bed.output]: outputPartitions, [bed.deadLetter]: outputPartitions }
+    try {
+      await createTopics(topics)
+    } catch (error) {
+      await bed.close()
+      throw error
+    }
     return bed
   }
 
@@ -75,6 +81,13 @@ export class Testbed {
     const worker = startWorker({ env: { ...this.env, ...env }, cwd: this.#folder })
     this.workers.push(worker)
     return worker
+  }
+
+  /** Kills a worker once it has predicted something, and starts another. */
+  async replace(victim: WorkerProcess): Promise<void> {
+    await victim.predicts()
+    await victim.kill()
+    this.startWorker()
   }
 
   /**

@@ -17,6 +17,9 @@ export interface ReadOptions {
   readonly uncommitted?: boolean
 }
 
+const READ_UNCOMMITTED = 0
+const READ_COMMITTED = 1
+const LATEST = -1
 const MAX_WAIT_MS = 100
 const PARTITION_BYTES = 4 * 1024 * 1024
 
@@ -28,24 +31,15 @@ const PARTITION_BYTES = 4 * 1024 * 1024
  */
 export async function readTopic(topic: string, options: ReadOptions = {}): Promise<LogRecord[]> {
   const { until, timeoutMs = 60_000, uncommitted = false } = options
-  const isolationLevel = uncommitted ? 0 : 1
+  const isolationLevel = uncommitted ? READ_UNCOMMITTED : READ_COMMITTED
   const cluster = createCluster(isolationLevel)
   await cluster.connect()
   try {
-    await cluster.addMultipleTargetTopics([topic])
-    const partitions = cluster.findTopicPartitionMetadata(topic)
-    const ends = await Promise.all(
-      partitions.map(async ({ partitionId, leader }) => {
-        const broker = await cluster.findBroker({ nodeId: leader })
-        const topics = [{ topic, partitions: [{ partition: partitionId, timestamp: -1 }] }]
-        const { responses } = await broker.listOffsets({ isolationLevel, topics })
-        return { partition: partitionId, leader, end: Number(responses[0]!.partitions[0]!.offset) }
-      }),
-    )
+    const ends = await endsOf(cluster, topic, isolationLevel)
     const positions = new Map(ends.map(({ partition }) => [partition, 0]))
     const records: LogRecord[] = []
-    const done = () =>
-      until === undefined ? ends.every(({ partition, end }) => positions.get(partition)! >= end) : until(records)
+    const atEnds = () => ends.every(({ partition, end }) => positions.get(partition)! >= end)
+    const done = until === undefined ? atEnds : () => until(records)
     const deadline = performance.now() + timeoutMs
     while (!done()) {
       if (performance.now() > deadline) {
@@ -61,6 +55,26 @@ export async function readTopic(topic: string, options: ReadOptions = {}): Promi
   } finally {
     await cluster.disconnect()
   }
+}
+
+interface PartitionEnd {
+  readonly partition: number
+  readonly leader: number
+  /** The last offset that a reader of this isolation can reach, plus one. */
+  readonly end: number
+}
+
+async function endsOf(cluster: KafkajsCluster, topic: string, isolationLevel: 0 | 1): Promise<PartitionEnd[]> {
+  await cluster.addMultipleTargetTopics([topic])
+  const partitions = cluster.findTopicPartitionMetadata(topic)
+  return Promise.all(
+    partitions.map(async ({ partitionId: partition, leader }) => {
+      const broker = await cluster.findBroker({ nodeId: leader })
+      const topics = [{ topic, partitions: [{ partition, timestamp: LATEST }] }]
+      const { responses } = await broker.listOffsets({ isolationLevel, topics })
+      return { partition, leader, end: Number(responses[0]!.partitions[0]!.offset) }
+    }),
+  )
 }
 
 /** Appends what one fetch brings to `records` and moves `positions` on. */
