@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -29,11 +29,13 @@ export async function mavenFolder(name: string, report: (line: string) => void):
   const draft = await mkdtemp(`${folder}.`)
   try {
     await runMaven(pom, draft)
+    if ((await readdir(draft)).length === 0) throw new Error(`Maven ended well but brought nothing for ${pom}.`)
     await rename(draft, folder).catch(error => {
       if (!existsSync(folder)) throw error
     })
   } finally {
     await rm(draft, { recursive: true, force: true })
+    await rm(`${draft}.markers`, { recursive: true, force: true })
   }
   return folder
 }

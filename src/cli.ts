@@ -22,7 +22,8 @@ Usage: sluice COMMAND [options]
 
 ${list.join('\n')}
 
-sluice COMMAND --help says more. Example: sluice predict --model iris-regressor 0,0,0,0`
+sluice COMMAND --help says more. In the checkout, "sluice" stands for "npm run -s sluice --".
+Example: npm run -s sluice -- predict --model iris-regressor 0,0,0,0`
 }
 
 /** The first signal asks for an orderly end; a second one, from somebody who lost patience, ends the process at once. */

@@ -52,6 +52,8 @@ export class Replica {
   readonly #batcher: Batcher
   readonly #tasks: AssignedTasks
   readonly #membership: Membership
+  /** Partitions of the first assignment whose tasks have neither begun to run nor said why they cannot. */
+  #unheard: Set<number> | undefined
 
   constructor(options: ReplicaOptions) {
     this.#options = options
@@ -155,9 +157,23 @@ export class Replica {
       maxOutputBytes: settings.maxOutputBytes,
       commitIntervalMs: settings.commitIntervalMs,
       limit,
-      onCondition: this.#condition(conditionOf(partition)),
-      onWanted: () => this.#fetcher.wake(),
+      onCondition: error => {
+        this.#condition(conditionOf(partition))(error)
+        this.#heard(partition)
+      },
+      onWanted: () => {
+        this.#fetcher.wake()
+        this.#heard(partition)
+      },
     })
+  }
+
+  /** The worker runs once every partition of its first assignment is worked on, or has said what keeps it. */
+  #heard(partition?: number): void {
+    if (this.#unheard === undefined) return
+    if (partition !== undefined) this.#unheard.delete(partition)
+    const { health } = this.#options.tools
+    if (this.#unheard.size === 0 && health.state === 'STARTING') health.enter('RUNNING')
   }
 
   #createMembership(): Membership {
@@ -172,8 +188,9 @@ export class Replica {
       log: tools.log,
       onAssigned: ({ partitions, continuous }) => {
         tools.metrics.rebalanced()
+        this.#unheard ??= new Set(partitions)
         this.#tasks.assign(partitions, continuous)
-        tools.health.enter('RUNNING')
+        this.#heard()
       },
       onCondition: this.#condition('group'),
     })

@@ -70,13 +70,14 @@ export class Worker {
   async #connect(model: ServedModel, signal: AbortSignal): Promise<ModelCodec | undefined> {
     const { inputTopic, outputTopic, deadLetterTopic, processingGuarantee, outputFormat } = this.#settings
     const topics = [inputTopic, outputTopic, deadLetterTopic]
+    const { clock, log } = this.#tools
+    // What is wrong with the formats shows at once, not only when a broker has answered.
+    const schemas = await openSchemas(this.#settings, clock, log)
+    const decoder = await createDecoder(this.#settings, model.spec, schemas, clock)
     const connected = await this.#waitFor('brokers', signal, () =>
       this.#links.connect(topics, processingGuarantee === 'exactly-once'),
     )
     if (!connected) return undefined
-    const { clock, log } = this.#tools
-    const schemas = await openSchemas(this.#settings, clock, log)
-    const decoder = await createDecoder(this.#settings, model.spec, schemas, clock)
     let encoder: PredictionEncoder | undefined
     await this.#waitFor('schemas', signal, async () => {
       encoder = await createEncoder(outputFormat, model.spec, outputTopic, schemas)

@@ -13,7 +13,7 @@ export const predict: Command = {
   usage: 'sluice predict --model NAME [--version V] [--json] ROW',
   summary: 'one row, prints the prediction: the quickest look at a model',
   help: `ROW is the features in the order of model.json, separated by commas, or one JSON object of features by name.
-No broker is needed. A model with one output prints its value alone; --json prints an object in any case.
+No broker is needed, and NaN and Infinity are taken, whatever ALLOW_NON_FINITE says. A model with one output prints its value alone; --json prints an object in any case.
 
 Example:
   sluice predict --model iris-regressor 0,0,0,0`,
@@ -38,7 +38,7 @@ Example:
         `predict takes one row, as in: ${predict.usage}; given were ${positionals.length}`,
       )
     }
-    const model = await openModel({ ...settings, sessions: 'cpu*1', maxBatchSize: 64 }, silentLog, systemClock)
+    const model = await openModel({ ...settings, maxBatchSize: 64 }, silentLog, systemClock)
     try {
       const prediction = await predictRow(model, parseRow(row, model.spec))
       print(extra.json ? toJson(prediction) : readable(prediction, model.spec))
@@ -88,6 +88,7 @@ function parseObject(text: string): Record<string, unknown> {
 
 function parseCell(cell: string, type: string, feature: FeatureSpec): unknown {
   if (type === 'string') return cell
+  if (type.startsWith('float') && ['NaN', 'Infinity', '-Infinity'].includes(cell)) return Number(cell)
   if (type === 'bool' && (cell === 'true' || cell === 'false')) return cell === 'true'
   const value = type === 'int64' && /^-?\d+$/.test(cell) ? BigInt(cell) : Number(cell)
   if (cell !== '' && !Number.isNaN(value) && type !== 'bool') return value

@@ -43,7 +43,7 @@ Example:
       names.map(topic => ({ topic, partitions, replicationFactor })),
     )
     for (const name of names)
-      print(`${name}: ${created.includes(name) ? `created with ${partitions} partitions` : 'exists'}`)
+      print(`${name}: ${created.includes(name) ? `created with ${partitions} partitions` : 'exists, left as it is'}`)
   },
 }
 
@@ -53,6 +53,11 @@ async function create(
   try {
     return await createTopics(connectionOptions(settings), requests)
   } catch (error) {
+    // kafkajs gathers the answers for the single topics under a message that says nothing.
+    if (error instanceof Error && 'errors' in error) {
+      const answers = (error.errors as { topic?: string; message: string }[]).map(e => `${e.topic}: ${e.message}`)
+      throw new SluiceError('invalid-config', `the broker refused to create topics: ${answers.join('; ')}`)
+    }
     throw translate(error, 'creating topics', 'broker-unreachable')
   }
 }

@@ -54,7 +54,7 @@ export function parseOptions<const E extends ExtraOptions = Record<never, never>
 
 /** `-1,2` and `-` alone are no options. */
 function isOption(argument: string): boolean {
-  return argument.startsWith('-') && argument !== '-' && !/^-[\d.]/.test(argument)
+  return argument.startsWith('-') && argument !== '-' && !/^-(?:[\d.]|Infinity)/.test(argument)
 }
 
 function isFlag(name: string, extra: ExtraOptions): boolean {

@@ -104,7 +104,7 @@ const SETTINGS = {
 
   modelStore: set('Model', path, 'models', 'Folder of model bundles, `<name>/<version>/` each.'),
   modelName: unset('Model', name, 'Model to serve.'),
-  modelVersion: unset('Model', name, 'Version to serve. Unset: the one that the rollout names, otherwise the highest.'),
+  modelVersion: unset('Model', name, 'Version to serve. Unset: the highest.'),
   sessions: set(
     'Model',
     text,
@@ -166,7 +166,7 @@ const SETTINGS = {
     'Delivery',
     milliseconds(1000),
     10_000,
-    'How long the group waits for a sign of life before others take the partitions.',
+    'How long the group waits for a sign of life before others take the partitions. Brokers refuse less than their group.min.session.timeout.ms, usually 6000.',
     ms,
   ),
   rebalanceTimeoutMs: set(

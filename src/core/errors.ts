@@ -54,7 +54,7 @@ export const ERRORS = {
     'decode',
     'dead-letter',
     'The schema id of the framing is known neither to the registry nor to SCHEMA_DIR.',
-    'Register the schema that the producer used, then replay the dead letters.',
+    'Register the schema that the producer used, and send the dead letters to the input topic again.',
   ),
   'unusable-schema': row(
     'decode',
@@ -139,8 +139,8 @@ export const ERRORS = {
   'invalid-config': row(
     'config',
     'exit',
-    'A setting is unknown or has a value that is not allowed.',
-    'Correct the setting that the message names; `sluice config` lists them all.',
+    'A setting, an option or an argument is unknown, or has a value that is not allowed.',
+    'Correct what the message names; `sluice COMMAND --help` shows the usage, `sluice config` all settings.',
   ),
   'model-missing': row(
     'start',
@@ -151,8 +151,8 @@ export const ERRORS = {
   'model-corrupt': row(
     'start',
     'exit',
-    'A file of the bundle is missing, cannot be read, or does not match its hash.',
-    'Copy the bundle again; the message names the file.',
+    'A file of the bundle is missing, cannot be read, breaks the format of docs/models.md, or does not match its hash.',
+    'Correct what the message names; if the bundle was right where it was made, copy it again.',
   ),
   'model-signature': row(
     'start',
@@ -187,7 +187,7 @@ export const ERRORS = {
   'authentication-failed': row(
     'start',
     'exit',
-    'The broker refused the credentials or the TLS handshake.',
+    'The broker refused the credentials, or its certificate is not trusted.',
     'Check KAFKA_SASL_* and KAFKA_SSL_*.',
   ),
   'transaction-timeout-refused': row(
@@ -206,7 +206,7 @@ export const ERRORS = {
     'start',
     'exit',
     'SCHEMA_DIR is missing, or its ids.json is not a map of ids to files.',
-    'Correct the folder that the message names, or set SCHEMA_REGISTRY_URL.',
+    'Correct the folder that the message names, set SCHEMA_REGISTRY_URL, or choose INPUT_FORMAT and OUTPUT_FORMAT other than avro, which need neither.',
   ),
 
   // The world around us: wait, stay alive, say why.
@@ -214,7 +214,7 @@ export const ERRORS = {
     'fetch',
     'retry',
     'No broker answers.',
-    'Check KAFKA_BROKERS and the network. The worker goes on by itself once a broker answers.',
+    'Check KAFKA_BROKERS, the network and, where the message speaks of TLS, KAFKA_SSL_*. A worker goes on by itself once a broker answers.',
   ),
   'topic-missing': row(
     'fetch',

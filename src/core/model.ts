@@ -1,4 +1,4 @@
-import type { ElementType, RowSpec } from './tensor.ts'
+import type { RowSpec } from './tensor.ts'
 
 /** One feature: a field of the input record, and the elements of the row that it fills. */
 export interface FeatureSpec {
@@ -51,5 +51,3 @@ export interface GoldenSample {
   readonly input: Readonly<Record<string, unknown>>
   readonly output: Readonly<Record<string, unknown>>
 }
-
-export type { ElementType }

@@ -67,7 +67,7 @@ function parsePart(text: string, part: string): Placement[] {
 function parseCount(text: string, part: string, count: string | undefined): number {
   if (count === undefined) return 1
   if (!/^\d{1,4}$/.test(count) || Number(count) < 1) {
-    throw invalid(text, `the count in "${part}" is "${count}", which is no whole number of at least 1`)
+    throw invalid(text, `the count in "${part}" is "${count}", which is no whole number from 1 to ${MAX_SESSIONS}`)
   }
   return Number(count)
 }

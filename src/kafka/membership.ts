@@ -117,7 +117,7 @@ export class Membership {
         await this.#beatUntilRebalance()
       } catch (error) {
         if (this.#stop.signal.aborted) return
-        onCondition(translate(error, `joining group ${this.#options.groupId}`, 'broker-unreachable') as SluiceError)
+        onCondition(translate(error, this.#joining(), 'broker-unreachable') as SluiceError)
         // A member that is known keeps its id: under a new one it would wait for its former self to time out.
         if (protocolType(error) === 'UNKNOWN_MEMBER_ID') this.#group.memberId = null
         await clock.sleep(backoff.next(), this.#stop.signal)
@@ -139,6 +139,12 @@ export class Membership {
     this.#previous = assignment
     log.info({ generation: generationId, partitions: assignment.partitions }, 'joined the group')
     onAssigned(assignment)
+  }
+
+  /** What the broker may refuse about it is part of what people read. */
+  #joining(): string {
+    const { groupId, sessionTimeoutMs } = this.#options
+    return `joining group ${groupId} with SESSION_TIMEOUT_MS=${sessionTimeoutMs}`
   }
 
   /** Returns when the group rebalances; throws when the membership is lost. */

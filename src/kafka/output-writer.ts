@@ -41,7 +41,7 @@ const MAX_SPARE = 4
 const MAX_SPARE_STRETCH = 2
 
 /**
- * Writes predictions and dead letters as record batches, in the form that CONTRACT.md promises.
+ * Writes predictions and dead letters as record batches, in the form that README.md ("A prediction") promises.
  *
  * Ownership: batches belong to the writer while they are written. `take` hands all of them to the caller, who seals and
  * sends them and gives them back with `recycle` once their bytes are no longer needed, or forgets them. What is written

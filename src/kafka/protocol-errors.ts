@@ -60,6 +60,8 @@ const CODES: Record<string, ErrorCode> = {
   TRANSACTIONAL_ID_AUTHORIZATION_FAILED: 'not-authorised',
   UNKNOWN_TOPIC_OR_PARTITION: 'topic-missing',
   INVALID_TRANSACTION_TIMEOUT: 'transaction-timeout-refused',
+  INVALID_SESSION_TIMEOUT: 'invalid-config',
+  INCONSISTENT_GROUP_PROTOCOL: 'invalid-config',
   SASL_AUTHENTICATION_FAILED: 'authentication-failed',
   UNSUPPORTED_SASL_MECHANISM: 'authentication-failed',
   ILLEGAL_SASL_STATE: 'authentication-failed',
@@ -86,9 +88,13 @@ export function translate(error: unknown, doing: string, fallback: ErrorCode): E
 }
 
 function connectionCode(error: unknown, fallback: ErrorCode): ErrorCode {
-  const name = findCause(error, candidate => /^KafkaJS(SASL|Connection|RequestTimeout)/.test(candidate.name))?.name
-  if (name?.startsWith('KafkaJSSASL')) return 'authentication-failed'
+  if (findCause(error, isUntrusted) !== undefined) return 'authentication-failed'
   return isConnectionTrouble(error) && fallback !== 'transaction-unknown' ? 'broker-unreachable' : fallback
+}
+
+/** Credentials that were refused, or a certificate that is not trusted: waiting mends neither. */
+function isUntrusted({ name, code }: Candidate): boolean {
+  return name.startsWith('KafkaJSSASL') || (typeof code === 'string' && /CERT|UNABLE_TO_VERIFY/.test(code))
 }
 
 /** The answer never came: nothing is known about whether the request was carried out. */
@@ -101,6 +107,8 @@ export function isConnectionTrouble(error: unknown): boolean {
 interface Candidate {
   readonly name: string
   readonly type?: string
+  /** Of a system or TLS error: `ECONNREFUSED`, `DEPTH_ZERO_SELF_SIGNED_CERT`. */
+  readonly code?: unknown
   readonly cause?: unknown
 }
 

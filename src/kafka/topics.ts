@@ -5,7 +5,6 @@ export interface TopicRequest {
   readonly topic: string
   readonly partitions: number
   readonly replicationFactor: number
-  readonly config?: Readonly<Record<string, string>>
 }
 
 /**
@@ -34,11 +33,10 @@ export async function createTopics(
       // The controller has made them when it answers. kafkajs would go on to ask another broker, and takes one that has
       // not heard of them yet for a failure.
       waitForLeaders: false,
-      topics: missing.map(({ topic, partitions, replicationFactor, config }) => ({
+      topics: missing.map(({ topic, partitions, replicationFactor }) => ({
         topic,
         numPartitions: partitions,
         replicationFactor,
-        configEntries: Object.entries(config ?? {}).map(([name, value]) => ({ name, value })),
       })),
     })
     return missing.map(({ topic }) => topic)

@@ -60,12 +60,15 @@ async function checkHash(file: string, expected: string): Promise<void> {
   }
   const found = hash.digest('hex')
   if (found === expected) return
-  throw new SluiceError('model-corrupt', `${file} has the SHA-256 ${found}, but ${MANIFEST_FILE} says ${expected}`)
+  throw new SluiceError(
+    'model-corrupt',
+    `${file} has the SHA-256 ${found}, but ${MANIFEST_FILE} says ${expected}; if the model is the right one, put its hash there`,
+  )
 }
 
 async function readGolden(file: string, spec: ModelSpec): Promise<GoldenSample[]> {
   const text = await readText(file, '')
-  const lines = text === '' ? [] : text.replace(/\r?\n$/, '').split('\n')
+  const lines = text === '' ? [] : text.replace(/(\r?\n)+$/, '').split('\n')
   const outputs = spec.outputs.map(output => output.field)
   return lines.map((line, index) => {
     const { input, output } = JsonField.parse(`${file}, line ${index + 1}`, line).object(['input', 'output'])

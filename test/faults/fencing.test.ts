@@ -34,8 +34,8 @@ async function testbed(t: TestContext): Promise<Testbed> {
   return bed
 }
 
-/** Produces until it is told to stop. */
-function load(bed: Testbed): { stop(): Promise<number> } {
+/** Produces until it is told to stop, or the test is over. */
+function load(t: TestContext, bed: Testbed): { stop(): Promise<number> } {
   let running = true
   let sent = 0
   const done = (async () => {
@@ -48,13 +48,13 @@ function load(bed: Testbed): { stop(): Promise<number> } {
       await delay(20) // not more than small transactions can keep up with
     }
   })()
-  return {
-    stop: async () => {
-      running = false
-      await done
-      return sent
-    },
+  const stop = async () => {
+    running = false
+    await done
+    return sent
   }
+  t.after(stop)
+  return { stop }
 }
 
 /** Stops the process in its tracks while a transaction of it is open: what it wrote is there, and not committed. */
@@ -101,7 +101,7 @@ describe('an owner that is gone', { concurrency: true, timeout: 120_000 }, () =>
     const zombie = bed.startWorker()
     const heir = bed.startWorker()
     await sharing([zombie, heir])
-    const producing = load(bed)
+    const producing = load(t, bed)
     await freezeInTransaction(bed, zombie)
     const before = assignments(heir).length
     const tookOver = () =>
@@ -116,7 +116,7 @@ describe('an owner that is gone', { concurrency: true, timeout: 120_000 }, () =>
     assert.equal(fenced.level, 'info', 'it is no failure')
     assert.match(String(fenced.reason), /PRODUCER_FENCED|INVALID_PRODUCER_EPOCH/)
     await sharing([zombie, heir])
-    const more = load(bed)
+    const more = load(t, bed)
     await delay(500)
     await more.stop()
     await bed.caughtUp()
@@ -134,7 +134,7 @@ describe('an owner that is gone', { concurrency: true, timeout: 120_000 }, () =>
   it('and left a transaction open does not block readers for longer than the takeover', async t => {
     const bed = await testbed(t)
     const victim = await bed.startWorker().ready()
-    const producing = load(bed)
+    const producing = load(t, bed)
     await freezeInTransaction(bed, victim)
     await producing.stop()
     await victim.kill()
@@ -156,7 +156,7 @@ describe('an owner that is gone', { concurrency: true, timeout: 120_000 }, () =>
   it('only because its transactional id was initialised elsewhere takes its partition back', async t => {
     const bed = await testbed(t)
     const worker = await bed.startWorker().ready()
-    const producing = load(bed)
+    const producing = load(t, bed)
     const started = () =>
       worker.log.filter(({ msg, partition }) => msg === 'partition task is running' && partition === 2)
     for (const times of [2, 3]) {

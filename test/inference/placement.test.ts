@@ -24,7 +24,7 @@ describe('SESSIONS', () => {
     ['gpu', '"gpu" is no execution provider; there are cpu, cuda, tensorrt, dml, coreml, webgpu'],
     ['CPU', '"CPU" is no execution provider'],
     ['cuda:0|', '"" is no execution provider'],
-    ['cpu*0', 'the count in "cpu*0" is "0", which is no whole number of at least 1'],
+    ['cpu*0', 'the count in "cpu*0" is "0", which is no whole number from 1 to 64'],
     ['cpu*two', 'the count in "cpu*two" is "two"'],
     ['cpu*', 'the count in "cpu*" is ""'],
     ['cpu*2*2', '"cpu*2*2" has more than one "*"'],

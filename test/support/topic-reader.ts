@@ -35,7 +35,7 @@ export async function readTopic(topic: string, options: ReadOptions = {}): Promi
   const cluster = createCluster(isolationLevel)
   await cluster.connect()
   try {
-    const ends = await endsOf(cluster, topic, isolationLevel)
+    const ends = await endsOf(cluster, topic)
     const positions = new Map(ends.map(({ partition }) => [partition, 0]))
     const records: LogRecord[] = []
     const atEnds = () => ends.every(({ partition, end }) => positions.get(partition)! >= end)
@@ -60,18 +60,21 @@ export async function readTopic(topic: string, options: ReadOptions = {}): Promi
 interface PartitionEnd {
   readonly partition: number
   readonly leader: number
-  /** The last offset that a reader of this isolation can reach, plus one. */
+  /**
+   * The end of the log, open transactions included. Not the last stable offset: a transaction is committed before the
+   * broker has written its marker to every partition, so what a group's offset says is done may be readable a little later.
+   */
   readonly end: number
 }
 
-async function endsOf(cluster: KafkajsCluster, topic: string, isolationLevel: 0 | 1): Promise<PartitionEnd[]> {
+async function endsOf(cluster: KafkajsCluster, topic: string): Promise<PartitionEnd[]> {
   await cluster.addMultipleTargetTopics([topic])
   const partitions = cluster.findTopicPartitionMetadata(topic)
   return Promise.all(
     partitions.map(async ({ partitionId: partition, leader }) => {
       const broker = await cluster.findBroker({ nodeId: leader })
       const topics = [{ topic, partitions: [{ partition, timestamp: LATEST }] }]
-      const { responses } = await broker.listOffsets({ isolationLevel, topics })
+      const { responses } = await broker.listOffsets({ isolationLevel: READ_UNCOMMITTED, topics })
       return { partition, leader, end: Number(responses[0]!.partitions[0]!.offset) }
     }),
   )
