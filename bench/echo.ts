@@ -101,7 +101,7 @@ function createCommitter(partition: number): TransactionalCommitter {
   const output = new KafkaOutputWriter({
     outputTopic,
     deadLetterTopic: outputTopic,
-    partitionCounts: { input: links.partitions(inputTopic), output: count, deadLetter: count },
+    partitionCounts: () => ({ input: links.partitions(inputTopic), output: count, deadLetter: count }),
     clock,
     maxBatchBytes: MAX_BATCH_BYTES,
   })

@@ -43,10 +43,10 @@ export function createCommitter(
 
 function createOutput(settings: CommitSettings, links: KafkaLinks, clock: Clock): KafkaOutputWriter {
   const { inputTopic, outputTopic, deadLetterTopic, maxOutputBytes } = settings
-  const partitionCounts = {
+  const partitionCounts = () => ({
     input: links.partitions(inputTopic),
     output: links.partitions(outputTopic),
     deadLetter: links.partitions(deadLetterTopic),
-  }
+  })
   return new KafkaOutputWriter({ outputTopic, deadLetterTopic, partitionCounts, clock, maxBatchBytes: maxOutputBytes })
 }

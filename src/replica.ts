@@ -154,6 +154,7 @@ export class Replica {
       log: tools.log.child({ partition }),
       clock: tools.clock,
       maxInFlight: settings.maxInFlightRecords,
+      maxInFlightBytes: settings.maxInFlightBytes,
       maxOutputBytes: settings.maxOutputBytes,
       commitIntervalMs: settings.commitIntervalMs,
       limit,
@@ -173,7 +174,7 @@ export class Replica {
     if (this.#unheard === undefined) return
     if (partition !== undefined) this.#unheard.delete(partition)
     const { health } = this.#options.tools
-    if (this.#unheard.size === 0 && health.state === 'STARTING') health.enter('RUNNING')
+    if (this.#unheard.size === 0 && health.state === 'STARTING') health.enter('RUNNING') // and never back from DRAINING
   }
 
   #createMembership(): Membership {

@@ -7,6 +7,7 @@ import type { SchemaSource } from './codec/schema-source.ts'
 import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
 import type { FeatureDecoder, PredictionEncoder } from './core/codec.ts'
+import { SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
 import type { ModelSpec } from './core/model.ts'
 import { packObject } from './core/rows.ts'
@@ -21,10 +22,14 @@ import { verify } from './models/verification.ts'
 export interface ServedModel {
   readonly spec: ModelSpec
   readonly pool: OnnxSessionPool
-  /** Runs a golden sample: resolves while the sessions work. Without samples it always resolves. */
+  /** Runs a row that is known to be good: resolves while the sessions work. */
   probe(): Promise<void>
   close(): Promise<void>
 }
+
+/** One batch in the runtime and one being packed. */
+const SLOTS_PER_SESSION = 2
+const PROBE_SLOTS = 1
 
 type ModelSettings = Pick<Settings, 'modelStore' | 'modelVersion' | 'sessions' | 'intraOpThreads' | 'maxBatchSize'> & {
   readonly modelName: string
@@ -39,7 +44,8 @@ export async function openModel(settings: ModelSettings, log: Log, clock: Clock)
   const bundle = await new FolderStore(settings.modelStore).find(settings.modelName, settings.modelVersion)
   const { intraOpThreads, maxBatchSize } = settings
   const { modelFile, spec } = bundle
-  const pool = await createSessionPool({ modelFile, spec, sessions, intraOpThreads, maxBatchSize, log, clock })
+  const slots = SLOTS_PER_SESSION * sessions.length + PROBE_SLOTS
+  const pool = await createSessionPool({ modelFile, spec, sessions, slots, intraOpThreads, maxBatchSize, log, clock })
   try {
     const { samples, providers } = await verify(bundle, pool)
     const version = { model: spec.name, version: spec.version }
@@ -61,14 +67,22 @@ export function identityOf({ name, version, sha256 }: ModelSpec): Omit<ModelIden
   return { name, version, sha256 }
 }
 
-/** Keeps one slot, with the first golden sample in it, for as long as the pool is open. */
+/**
+ * Keeps one slot, with the first golden sample in it, for as long as the pool is open. A bundle without samples has a
+ * row of zeros instead, which the model need not like: then it is enough that a session is there to refuse it.
+ */
 async function createProbe({ spec, golden }: ModelBundle, pool: OnnxSessionPool): Promise<() => Promise<void>> {
   const [sample] = await golden()
-  const slot = sample === undefined ? undefined : pool.acquire()
-  if (sample === undefined || slot === undefined) return async () => {}
-  packObject(sample.input, spec.inputs, slot.inputs, 0, true)
+  const slot = pool.acquire()
+  if (slot === undefined) throw new SluiceError('internal', 'The session pool has no slot for the probe.')
+  if (sample !== undefined) packObject(sample.input, spec.inputs, slot.inputs, 0, true)
   return async () => {
-    await pool.run(slot, 0, 1)
+    try {
+      await pool.run(slot, 0, 1)
+    } catch (error) {
+      const refused = error instanceof SluiceError && error.code === 'inference-failed'
+      if (sample !== undefined || !refused) throw error
+    }
   }
 }
 

@@ -43,8 +43,8 @@ export class Worker {
       if (codec !== undefined) await this.#serve(this.#model, codec, signal)
     } finally {
       health.enter('DRAINING')
-      await this.#model?.close()
-      await this.#within(CLOSE_TIMEOUT_MS, this.#links.close())
+      const closing = Promise.all([this.#model?.close(), this.#links.close()])
+      await this.#within(CLOSE_TIMEOUT_MS, closing)
       health.enter('CLOSED')
     }
   }

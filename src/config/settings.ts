@@ -198,6 +198,13 @@ const SETTINGS = {
     'Records of one partition that are read but not committed; then its reading pauses.',
     { unit: 'records' },
   ),
+  maxInFlightBytes: set(
+    'Limits',
+    integer(1024, MAX_BYTES),
+    33_554_432,
+    'Bytes of one partition that are read but not committed; then its reading pauses.',
+    bytes,
+  ),
   maxRecordBytes: set(
     'Limits',
     integer(1, MAX_BYTES),

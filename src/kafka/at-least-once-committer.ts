@@ -46,7 +46,7 @@ export class AtLeastOnceCommitter implements Committer {
     this.#identity = await this.#newIdentity()
     this.#sender.reset()
     const position = await start.position()
-    return { offset: position.offset, committed: position.committed && !pinned }
+    return { offset: position.offset, committed: position.committed && pinned === undefined }
   }
 
   async commit(nextOffset: number): Promise<void> {

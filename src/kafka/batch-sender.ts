@@ -70,7 +70,7 @@ export class BatchSender {
       if (pending.length === 0) return
       if (this.#clock.now() >= deadline) throw refusal(this.#lastRefusal, pending[0]!)
       await this.#clock.sleep(backoff.next())
-      await this.#cluster.refreshMetadata()
+      await this.#cluster.refreshMetadata().catch(() => {}) // nobody answers yet: the deadline bounds the attempts
     }
   }
 
@@ -96,7 +96,7 @@ export class BatchSender {
   /** Returns the batches to send again. */
   async #produce(nodeId: number, batches: SealedBatch[], producer: ProducerIdentity): Promise<SealedBatch[]> {
     if (nodeId < 0) {
-      this.#lastRefusal = 'UNKNOWN_TOPIC_OR_PARTITION'
+      this.#lastRefusal = this.#exists(batches[0]!) ? 'LEADER_NOT_AVAILABLE' : 'UNKNOWN_TOPIC_OR_PARTITION'
       return batches
     }
     let broker: KafkajsBroker | undefined
@@ -106,9 +106,13 @@ export class BatchSender {
       const answers = await produceBatches(broker, { transactionalId, timeoutMs: this.#timeoutMs, batches })
       return batches.filter(batch => this.#mustSendAgain(batch, answers))
     } catch (error) {
-      if (broker !== undefined && isConnectionTrouble(error)) forgetBroker(this.#cluster, broker)
+      if (broker !== undefined && isConnectionTrouble(error)) await forgetBroker(this.#cluster, broker)
       throw translate(error, `publishing to ${batches[0]!.topic}`, 'transaction-unknown')
     }
+  }
+
+  #exists({ topic }: SealedBatch): boolean {
+    return this.#cluster.findTopicPartitionMetadata(topic).length > 0
   }
 
   #mustSendAgain(

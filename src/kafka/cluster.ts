@@ -100,11 +100,28 @@ export function requireKafka4(cluster: KafkajsCluster): void {
 
 /**
  * Drops the connection to a broker that did not answer, because it may be half open. The next metadata refresh makes a
- * new one. The old one is ended in the background: it first waits for its requests to time out.
+ * new one; the old one is ended in the background, since it first waits for its requests to time out. Not kafkajs's
+ * `removeBroker`: with the last broker that takes the seed away, on which a refresh under way then fails for good.
  */
-export function forgetBroker(cluster: KafkajsCluster, broker: KafkajsBroker): void {
+export async function forgetBroker(cluster: KafkajsCluster, broker: KafkajsBroker): Promise<void> {
+  const { brokerPool: pool } = cluster
+  const { host, port, rack } = broker.connectionPool
+  const place = rack === undefined ? { host, port } : { host, port, rack }
+  if (pool.seedBroker === broker) {
+    const connectionPool = await pool.connectionPoolBuilder.build(place)
+    const { nodeId } = broker
+    if (pool.seedBroker === broker)
+      pool.seedBroker = pool.createBroker({ connectionPool, logger: pool.rootLogger, nodeId })
+  }
   // Others may have failed on the same connection before, and a new one may be in its place already: leave that alone.
-  const current = broker.nodeId === null ? undefined : cluster.brokerPool.brokers[broker.nodeId]
-  if (current === broker) cluster.removeBroker({ host: broker.connectionPool.host, port: broker.connectionPool.port })
+  if (broker.nodeId !== null && pool.brokers[broker.nodeId] === broker) {
+    delete pool.brokers[broker.nodeId]
+    pool.metadataExpireAt = null
+  }
   broker.disconnect().catch(() => {})
+}
+
+/** For when it is not known which broker did not answer. What is under way on the old connections is still answered. */
+export async function forgetAllBrokers(cluster: KafkajsCluster): Promise<void> {
+  await Promise.all(Object.values(cluster.brokerPool.brokers).map(broker => forgetBroker(cluster, broker)))
 }

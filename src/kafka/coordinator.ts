@@ -1,6 +1,6 @@
 import { Backoff } from '../core/backoff.ts'
 import type { Clock } from '../core/clock.ts'
-import { forgetBroker } from './cluster.ts'
+import { forgetAllBrokers, forgetBroker } from './cluster.ts'
 import { isConnectionTrouble, isRefused, isStaleCoordinator, protocolType } from './protocol-errors.ts'
 
 export type CoordinatorKind = 'group' | 'transaction'
@@ -43,7 +43,7 @@ export class Coordinator {
         return await request(await this.#find())
       } catch (error) {
         const type = protocolType(error)
-        if (isConnectionTrouble(error)) this.#drop()
+        if (isConnectionTrouble(error)) await this.#drop()
         if (isStaleCoordinator(type)) this.forget()
         if (!isRefused(type) || this.#clock.now() >= deadline) throw error
         await this.#clock.sleep(backoff.next())
@@ -60,8 +60,11 @@ export class Coordinator {
     return this.#broker
   }
 
-  #drop(): void {
-    if (this.#broker !== undefined) forgetBroker(this.#cluster, this.#broker)
+  /** A connection that gave no answer may be half open: the coordinator's, or that of whoever was asked for it. */
+  async #drop(): Promise<void> {
+    const broker = this.#broker
     this.forget()
+    if (broker === undefined) await forgetAllBrokers(this.#cluster)
+    else await forgetBroker(this.#cluster, broker)
   }
 }

@@ -58,7 +58,9 @@ export class Fetcher {
   }
 
   remove(target: FetchTarget): void {
-    if (this.#targets.get(target.partition) === target) this.#targets.delete(target.partition)
+    if (this.#targets.get(target.partition) !== target) return
+    this.#targets.delete(target.partition)
+    this.wake()
   }
 
   /** A task wants data that did not before. */
@@ -97,6 +99,7 @@ export class Fetcher {
       this.#ensureLoops()
       const wanted = this.#wantedFrom(nodeId)
       if (wanted.length === 0) {
+        if (!this.#leads(nodeId)) return this.#handOver(nodeId)
         await wake.wait()
         continue
       }
@@ -155,7 +158,7 @@ export class Fetcher {
     try {
       return await fetchRecords(broker, options)
     } catch (error) {
-      if (isConnectionTrouble(error)) forgetBroker(this.#options.cluster, broker)
+      if (isConnectionTrouble(error)) await forgetBroker(this.#options.cluster, broker)
       throw error
     }
   }

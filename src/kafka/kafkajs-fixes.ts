@@ -1,5 +1,8 @@
+import { createRequire } from 'node:module'
 import Cluster from 'kafkajs/src/cluster/index.js'
+import Connection from 'kafkajs/src/network/connection.js'
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js'
+import errors from 'kafkajs/src/protocol/error.js'
 
 /**
  * kafkajs sets a timer after every response to look at requests that wait for a throttle to end, also when none waits:
@@ -10,6 +13,19 @@ const schedule = prototype.scheduleCheckPendingRequests
 
 prototype.scheduleCheckPendingRequests = function scheduleIfPending(this: typeof prototype) {
   if (this.pending.length > 0) schedule.call(this)
+}
+
+/**
+ * Two requests on a connection that was closed while idle open two sockets; one is never used, and when the broker closes
+ * it ten minutes later its end rejects what is under way on the other. Here both wait for the same attempt.
+ */
+const { connect } = Connection.prototype
+const connecting = new WeakMap<object, Promise<boolean>>()
+
+Connection.prototype.connect = function connectOnce(this: object) {
+  const attempt = connecting.get(this) ?? connect.call(this).finally(() => connecting.delete(this))
+  connecting.set(this, attempt)
+  return attempt
 }
 
 /**
@@ -28,4 +44,34 @@ Cluster.prototype.findGroupCoordinatorMetadata = async function findOrSayWhy(thi
   })
   if (found === null) throw refusal
   return found
+}
+
+const METADATA_VERSIONS = [0, 1, 2, 3, 4, 5, 6]
+const LEADER_NOT_AVAILABLE = 5
+
+interface Metadata {
+  readonly topicMetadata: readonly {
+    readonly topicErrorCode: number
+    readonly partitionMetadata: readonly { readonly partitionErrorCode: number; leader: number }[]
+  }[]
+}
+
+/**
+ * kafkajs takes no metadata at all while a single partition has no leader: nobody could read or write the others. Here
+ * that partition has the leader -1 until it has one again, and whoever needs it waits.
+ */
+async function parseMetadata(metadata: Metadata): Promise<Metadata> {
+  for (const { topicErrorCode, partitionMetadata } of metadata.topicMetadata) {
+    if (topicErrorCode !== 0 && topicErrorCode !== LEADER_NOT_AVAILABLE)
+      throw errors.createErrorFromCode(topicErrorCode)
+    for (const partition of partitionMetadata) {
+      if (partition.partitionErrorCode === LEADER_NOT_AVAILABLE) partition.leader = -1
+    }
+  }
+  return metadata
+}
+
+const require = createRequire(import.meta.url)
+for (const version of METADATA_VERSIONS) {
+  require(`kafkajs/src/protocol/requests/metadata/v${version}/response`).parse = parseMetadata
 }

@@ -28,6 +28,7 @@ interface KafkajsBroker {
   readonly connectionPool: {
     readonly host: string
     readonly port: number
+    readonly rack?: string
     send<T>(exchange: {
       request: KafkajsProtocolRequest
       response: KafkajsProtocolResponse<T>
@@ -89,15 +90,25 @@ interface KafkajsPartitionMetadata {
 
 interface KafkajsCluster {
   readonly brokerPool: {
-    readonly seedBroker?: KafkajsBroker
-    readonly brokers: Readonly<Record<string, KafkajsBroker>>
+    seedBroker?: KafkajsBroker
+    readonly brokers: Record<string, KafkajsBroker>
+    readonly rootLogger: KafkajsLogger
+    /** Null: the metadata is asked for before it is used again. */
+    metadataExpireAt: number | null
+    readonly connectionPoolBuilder: {
+      build(at: { host: string; port: number; rack?: string }): Promise<KafkajsBroker['connectionPool']>
+    }
+    createBroker(o: {
+      connectionPool: KafkajsBroker['connectionPool']
+      logger: KafkajsLogger
+      nodeId: number | null
+    }): KafkajsBroker
     /** Asks one broker after another until the callback succeeds; null when it never does. */
     withBroker<T>(ask: (found: { broker: KafkajsBroker }) => Promise<T>): Promise<T | null>
   }
   connect(): Promise<void>
   disconnect(): Promise<void>
   isConnected(): boolean
-  removeBroker(address: { host: string; port: number }): void
   refreshMetadata(): Promise<void>
   refreshMetadataIfNecessary(): Promise<void>
   addMultipleTargetTopics(topics: readonly string[]): Promise<void>
@@ -110,6 +121,8 @@ interface KafkajsCluster {
 interface KafkajsConsumerGroup {
   readonly generationId: number
   memberId: string | null
+  /** Wall time of the last heartbeat, in ms; a heartbeat that comes too soon after it is not sent. */
+  lastRequest: number
   coordinator: KafkajsBroker
   readonly partitionsPerSubscribedTopic: Map<string, number[]> | null
   connect(): Promise<void>
@@ -173,4 +186,9 @@ declare module 'kafkajs/src/protocol/error.js' {
 declare module 'kafkajs/src/network/requestQueue/index.js' {
   const RequestQueue: { prototype: { readonly pending: readonly unknown[]; scheduleCheckPendingRequests(): void } }
   export default RequestQueue
+}
+
+declare module 'kafkajs/src/network/connection.js' {
+  const Connection: { prototype: { connect(this: object): Promise<boolean> } }
+  export default Connection
 }

@@ -5,8 +5,14 @@ import { Backoff } from '../core/backoff.ts'
 import type { Clock } from '../core/clock.ts'
 import type { SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import type { ClusterTools } from './cluster.ts'
-import { isLostMembership, isStaleCoordinator, protocolType, translate } from './protocol-errors.ts'
+import { type ClusterTools, forgetAllBrokers } from './cluster.ts'
+import {
+  isConnectionTrouble,
+  isLostMembership,
+  isStaleCoordinator,
+  protocolType,
+  translate,
+} from './protocol-errors.ts'
 
 /** One answer of the group: which partitions are ours, until the next. */
 export interface Assignment {
@@ -14,7 +20,7 @@ export interface Assignment {
   readonly generationId: number
   readonly partitions: readonly number[]
   /**
-   * Whether this member was in the generation right before this one. If so, nobody else can have owned a partition that
+   * Whether this member was in this generation already, or in the one right before it. If so, nobody else can have owned a partition that
    * it had then and has now; if not, somebody may have, and every task must start anew.
    */
   readonly continuous: boolean
@@ -87,7 +93,7 @@ export class Membership {
   /** Asks the coordinator now whether this member still belongs to its generation. Never throws. */
   async confirm(): Promise<boolean> {
     try {
-      await this.#group.heartbeat({ interval: 0 })
+      await this.#beat()
       return true
     } catch {
       return false
@@ -118,6 +124,7 @@ export class Membership {
       } catch (error) {
         if (this.#stop.signal.aborted) return
         onCondition(translate(error, this.#joining(), 'broker-unreachable') as SluiceError)
+        if (isConnectionTrouble(error)) await forgetAllBrokers(this.#cluster)
         // A member that is known keeps its id: under a new one it would wait for its former self to time out.
         if (protocolType(error) === 'UNKNOWN_MEMBER_ID') this.#group.memberId = null
         await clock.sleep(backoff.next(), this.#stop.signal)
@@ -133,7 +140,8 @@ export class Membership {
     const memberId = this.#group.memberId!
     const { generationId } = this.#group
     const previous = this.#previous
-    const continuous = previous?.memberId === memberId && previous.generationId + 1 === generationId
+    const step = generationId - (previous?.generationId ?? Number.NEGATIVE_INFINITY)
+    const continuous = previous?.memberId === memberId && step >= 0 && step <= 1
     const partitions = this.#group.assigned().find(t => t.topic === topic)?.partitions ?? []
     const assignment = { memberId, generationId, partitions: [...partitions].sort((a, b) => a - b), continuous }
     this.#previous = assignment
@@ -156,16 +164,24 @@ export class Membership {
       await clock.sleep(intervalMs, this.#stop.signal)
       if (this.#stop.signal.aborted) return
       try {
-        await this.#group.heartbeat({ interval: 0 })
+        await this.#beat()
         deadline = clock.now() + sessionTimeoutMs
         if (await this.#partitionsChanged()) return
       } catch (error) {
         const type = protocolType(error)
         if (type === 'REBALANCE_IN_PROGRESS') return
+        if (isConnectionTrouble(error)) await forgetAllBrokers(this.#cluster)
         if (isLostMembership(type) || clock.now() >= deadline) throw error
         await this.#findCoordinatorAgain(type)
       }
     }
+  }
+
+  /** kafkajs's heartbeat succeeds without being sent when there is no member, or the wall clock was set back. */
+  async #beat(): Promise<void> {
+    if (this.#group.memberId === null) throw new Error('The group has forgotten this member.')
+    this.#group.lastRequest = 0
+    await this.#group.heartbeat({ interval: 0 })
   }
 
   /**

@@ -6,10 +6,11 @@ export interface CommittedOffset {
   readonly metadata: string
 }
 
-/** The readable range of a partition: [start, end). */
+/** The records of a partition: [start, end). */
 export interface LogBounds {
   readonly start: number
-  /** The last stable offset: what a read_committed reader can reach. */
+  /** What a read_committed reader can reach now: up to the first open transaction. */
+  readonly stable: number
   readonly end: number
 }
 
@@ -32,22 +33,22 @@ export async function committedOffset(
   return { offset: Number(found.offset), metadata: found.metadata ?? '' }
 }
 
-/** Asks the leader of the partition for the readable range. */
+/** Asks the leader of the partition. */
 export async function logBounds(cluster: KafkajsCluster, topic: string, partition: number): Promise<LogBounds> {
   const leader = await leaderOf(cluster, topic, partition)
-  const ask = async (timestamp: number) => {
+  const ask = async (timestamp: number, isolationLevel: 0 | 1) => {
     const { responses } = await leader.listOffsets({
-      isolationLevel: 1,
+      isolationLevel,
       topics: [{ topic, partitions: [{ partition, timestamp }] }],
     })
     return Number(responses[0]!.partitions[0]!.offset)
   }
-  const [start, end] = await Promise.all([ask(EARLIEST), ask(LATEST)])
-  return { start, end }
+  const [start, stable, end] = await Promise.all([ask(EARLIEST, 0), ask(LATEST, 1), ask(LATEST, 0)])
+  return { start, stable, end }
 }
 
-/** The broker that leads a partition, connected. Throws kafkajs's errors; stale metadata is refreshed first. */
-export async function leaderOf(cluster: KafkajsCluster, topic: string, partition: number): Promise<KafkajsBroker> {
+/** The broker that leads a partition, connected. Throws kafkajs's errors; after a failure it reads the metadata again. */
+async function leaderOf(cluster: KafkajsCluster, topic: string, partition: number): Promise<KafkajsBroker> {
   return cluster.findBroker({ nodeId: leaderIdOf(cluster, topic, partition) })
 }
 

@@ -6,12 +6,18 @@ import { partitionOfKey } from './murmur2.ts'
 import { RecordBatchWriter } from './record-batch-writer.ts'
 import { type EncodedHeaders, HeaderBuilder, HeaderFilter, SourceHeader } from './record-headers.ts'
 
+export interface PartitionCounts {
+  readonly input: number
+  readonly output: number
+  readonly deadLetter: number
+}
+
 /** What the records of one input partition become, and where they go. */
 export interface OutputOptions {
   readonly outputTopic: string
   readonly deadLetterTopic: string
-  /** Partitions of each topic: they decide whether a record keeps its partition number. */
-  readonly partitionCounts: { readonly input: number; readonly output: number; readonly deadLetter: number }
+  /** Partitions of each topic: they decide whether a record keeps its partition number. Asked again at every `discard`. */
+  readonly partitionCounts: () => PartitionCounts
   readonly clock: Clock
   /** The most bytes of a record batch before compression; a larger record is a batch of its own. */
   readonly maxBatchBytes: number
@@ -49,8 +55,8 @@ const MAX_SPARE_STRETCH = 2
  */
 export class KafkaOutputWriter implements OutputWriter {
   readonly #options: OutputOptions
-  readonly #predictions: TopicBatches
-  readonly #deadLetters: TopicBatches
+  #predictions: TopicBatches
+  #deadLetters: TopicBatches
   readonly #filter = new HeaderFilter(OWN_HEADERS)
   readonly #keepAll = new HeaderFilter([])
   readonly #source = new SourceHeader()
@@ -62,10 +68,10 @@ export class KafkaOutputWriter implements OutputWriter {
   #records = 0
 
   constructor(options: OutputOptions) {
-    const { partitionCounts: counts } = options
     this.#options = options
-    this.#predictions = new TopicBatches(options.outputTopic, counts.input, counts.output)
-    this.#deadLetters = new TopicBatches(options.deadLetterTopic, counts.input, counts.deadLetter)
+    const { predictions, deadLetters } = topicBatches(options)
+    this.#predictions = predictions
+    this.#deadLetters = deadLetters
   }
 
   get records(): number {
@@ -111,6 +117,9 @@ export class KafkaOutputWriter implements OutputWriter {
     const discarded = this.#open
     this.#forget()
     this.recycle(discarded)
+    const { predictions, deadLetters } = topicBatches(this.#options)
+    this.#predictions = predictions
+    this.#deadLetters = deadLetters
   }
 
   #forget(): void {
@@ -168,6 +177,14 @@ export class KafkaOutputWriter implements OutputWriter {
     const headers = builder.toHeaders()
     this.#modelHeaders.set(model, headers)
     return headers
+  }
+}
+
+function topicBatches(options: OutputOptions): { predictions: TopicBatches; deadLetters: TopicBatches } {
+  const { input, output, deadLetter } = options.partitionCounts()
+  return {
+    predictions: new TopicBatches(options.outputTopic, input, output),
+    deadLetters: new TopicBatches(options.deadLetterTopic, input, deadLetter),
   }
 }
 

@@ -40,24 +40,23 @@ export class StartPolicy {
   }
 
   /**
-   * Commits START_FROM as the partition's offset if it has none. Fenced by the generation: a member that was replaced
-   * is refused by the coordinator.
-   * @returns whether it did
+   * Commits START_FROM as the partition's offset if it has none, in the name of the generation in which the partition is
+   * ours. That generation is taken down *before* the offset is looked for: in a later one the partition may have another
+   * owner, and the coordinator, which checks the generation, refuses the commit then.
+   * @returns the offset, or undefined where there was one
+   * @throws FencedError when the partition is not ours, or no longer
    */
-  async pinFirstOffset(): Promise<boolean> {
-    if ((await this.#committed()) !== undefined) return false
-    const { groupCoordinator, groupId, topic, partition, startFrom, requestTimeoutMs, generation } = this.#options
-    const bounds = await this.#bounds()
-    const offset = startFrom === 'earliest' ? bounds.start : bounds.end
+  async pinFirstOffset(): Promise<number | undefined> {
+    const { groupCoordinator, groupId, topic, partition, requestTimeoutMs } = this.#options
+    const { memberId, generationId: groupGenerationId } = this.#ownership()
+    if ((await this.#committed()) !== undefined) return undefined
+    const offset = this.#chosen(await this.#bounds())
     const partitions = [{ partition, offset: String(offset), metadata: '' }]
-    const member = generation()
-    if (member === undefined) throw new FencedError(`${topic}/${partition} is no longer assigned here.`)
-    const { memberId, generationId: groupGenerationId } = member
     const request = { groupId, groupGenerationId, memberId, topics: [{ topic, partitions }] }
     await this.#say(`committing the first offset of ${topic}/${partition}`, () =>
       groupCoordinator.send(requestTimeoutMs, broker => broker.offsetCommit(request)),
     )
-    return true
+    return offset
   }
 
   /**
@@ -72,7 +71,7 @@ export class StartPolicy {
     const { offset } = committed
     if (offset >= bounds.start && offset <= bounds.end) return { offset, committed: true }
     if (!this.acceptsLoss) throw this.#outOfRange(offset, bounds)
-    return { offset: this.#options.startFrom === 'earliest' ? bounds.start : bounds.end, committed: false }
+    return { offset: this.#chosen(bounds), committed: false }
   }
 
   offsetMissing(wouldStartAt: number): SluiceError {
@@ -82,6 +81,18 @@ export class StartPolicy {
       `Group ${groupId} has worked on ${topic}/${partition} before, but its committed offset is gone (expired or deleted). ` +
         `Starting again at offset ${wouldStartAt} could repeat or skip records.`,
     )
+  }
+
+  /** The generation of this member, in which it owns the partition. */
+  #ownership(): Assignment {
+    const { generation, topic, partition } = this.#options
+    const member = generation()
+    if (member?.partitions.includes(partition)) return member
+    throw new FencedError(`${topic}/${partition} is not assigned to this member.`)
+  }
+
+  #chosen(bounds: LogBounds): number {
+    return this.#options.startFrom === 'earliest' ? bounds.start : bounds.stable
   }
 
   #outOfRange(offset: number, bounds: LogBounds): SluiceError {
@@ -105,7 +116,10 @@ export class StartPolicy {
 
   #bounds(): Promise<LogBounds> {
     const { cluster, topic, partition } = this.#options
-    return this.#say(`reading the range of ${topic}/${partition}`, () => logBounds(cluster, topic, partition))
+    return this.#say(`reading the range of ${topic}/${partition}`, async () => {
+      await cluster.refreshMetadataIfNecessary()
+      return logBounds(cluster, topic, partition)
+    })
   }
 
   async #say<T>(doing: string, request: () => Promise<T>): Promise<T> {

@@ -26,17 +26,21 @@ export class TransactionalCommitter implements Committer {
   }
 
   async initialise(): Promise<StartPosition> {
-    const { producer, start, topic, partition } = this.#options
+    const { producer, start } = this.#options
     this.output.discard()
     const pinned = await start.pinFirstOffset()
     const epoch = await producer.initialise()
+    if (pinned !== undefined && epoch > 0 && !start.acceptsLoss) await this.#halt(pinned)
     const position = await start.position()
-    const idWasUsedBefore = epoch > 0
-    if (!pinned || !idWasUsedBefore || start.acceptsLoss) {
-      return { offset: position.offset, committed: position.committed && !pinned }
-    }
-    // Nobody uses the id before an offset is committed, so the offset that should be here has been deleted or expired.
-    const { offset } = position
+    return { offset: position.offset, committed: position.committed && pinned === undefined }
+  }
+
+  /**
+   * Nobody uses the id before an offset is committed, so the offset that should have been here was deleted or expired.
+   * The one that was just committed in its place is marked, so that the next start does not take it for a good one.
+   */
+  async #halt(offset: number): Promise<never> {
+    const { producer, start, topic, partition } = this.#options
     await producer.commit([], { topic, partition, offset, metadata: start.lostMarker })
     throw start.offsetMissing(offset)
   }

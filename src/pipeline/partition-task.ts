@@ -92,7 +92,8 @@ export class PartitionTask implements FetchTarget, RowSource {
 
   get position(): number | undefined {
     if (this.#state !== 'RUNNING') return undefined
-    const room = this.#run.inFlight < this.#options.maxInFlight
+    const { inFlight, inFlightBytes } = this.#run
+    const room = inFlight < this.#options.maxInFlight && inFlightBytes < this.#options.maxInFlightBytes
     if (room === this.#paused) {
       this.#paused = !room
       this.#options.telemetry.paused(this.#paused)
@@ -185,7 +186,11 @@ export class PartitionTask implements FetchTarget, RowSource {
   /** Rule 2 of the protocol: fence the former owner, then read the committed offset, only then fetch. */
   async #initialise(): Promise<void> {
     this.#state = 'INITIALISING'
-    const start = await this.#options.limit(() => this.#options.committer.initialise())
+    // A task that was told to end while it waited for its turn must not fence whoever owns the partition by now.
+    const start = await this.#options.limit(async () =>
+      this.#stop.signal.aborted ? undefined : await this.#options.committer.initialise(),
+    )
+    if (start === undefined) return
     this.#failure = undefined
     const run = new TaskRun(start.offset, () => this.#emitSettled(run))
     this.#run = run
@@ -222,6 +227,7 @@ export class PartitionTask implements FetchTarget, RowSource {
       for (const code of counts.deadLetters) telemetry.deadLetter(code)
       run.settledOffset = part.endOffset
       run.settledRecords += part.records
+      if (part.endsBatch) run.settledBytes += part.queued.batch.bytes.length
       run.settledTimestamps.push(part.queued.batch.timestamps[part.from]!)
     }
     telemetry.outputMs(clock.now() - startedAt)
@@ -254,6 +260,7 @@ export class PartitionTask implements FetchTarget, RowSource {
     this.#backoff.reset()
     run.committedOffset = settled.offset
     run.inFlight -= settled.records
+    run.inFlightBytes -= settled.bytes
     this.#observe(settled)
     this.#trouble.passed('start', 'fetch', 'commit')
     this.#options.onWanted()

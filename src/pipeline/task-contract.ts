@@ -45,6 +45,8 @@ export interface TaskOptions {
   readonly clock: Clock
   /** Records fetched and not yet committed, at which fetching pauses. */
   readonly maxInFlight: number
+  /** Bytes of fetched batches, likewise. */
+  readonly maxInFlightBytes: number
   readonly maxOutputBytes: number
   readonly commitIntervalMs: number
   /** Runs initialisations, a few at a time. */

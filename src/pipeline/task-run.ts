@@ -37,10 +37,15 @@ export class Part implements BatchPart {
     return this.to - this.from
   }
 
+  /** Whether the batch is done with once this part is out. */
+  get endsBatch(): boolean {
+    return this.to === this.queued.batch.count
+  }
+
   /** The offset that is committed once this part is out. */
   get endOffset(): number {
     const { batch, endOffset } = this.queued
-    return this.to === batch.count ? endOffset : offsetOf(batch, this.to - 1) + 1
+    return this.endsBatch ? endOffset : offsetOf(batch, this.to - 1) + 1
   }
 
   fault(index: number, fault: RecordFault): void {
@@ -59,6 +64,7 @@ export class Part implements BatchPart {
 export interface Settled {
   readonly offset: number
   readonly records: number
+  readonly bytes: number
   readonly timestamps: readonly number[]
 }
 
@@ -81,8 +87,12 @@ export class TaskRun {
   committedOffset: number
   /** Records fetched and not yet committed. */
   inFlight = 0
+  /** Bytes of the batches of which not all is committed. */
+  inFlightBytes = 0
   /** Of these, the records that the next transaction carries. */
   settledRecords = 0
+  /** Bytes of the batches that are done with once it is committed. */
+  settledBytes = 0
   /** Timestamps (ms since the epoch) of the oldest record of each part that the next transaction carries. */
   settledTimestamps: number[] = []
   /** The schema that decoding waits for. */
@@ -103,6 +113,7 @@ export class TaskRun {
     for (const batch of fetched.batches) {
       this.undecoded.push({ batch, cursor: 0, endOffset: offsetOf(batch, batch.count - 1) + 1 })
       records += batch.count
+      this.inFlightBytes += batch.bytes.length
     }
     this.position = fetched.nextOffset
     this.inFlight += records
@@ -118,8 +129,14 @@ export class TaskRun {
 
   /** What a transaction that starts now carries; counting begins anew. */
   takeSettled(): Settled {
-    const settled = { offset: this.settledOffset, records: this.settledRecords, timestamps: this.settledTimestamps }
+    const settled = {
+      offset: this.settledOffset,
+      records: this.settledRecords,
+      bytes: this.settledBytes,
+      timestamps: this.settledTimestamps,
+    }
     this.settledRecords = 0
+    this.settledBytes = 0
     this.settledTimestamps = []
     return settled
   }

@@ -81,6 +81,7 @@ const CASES: Record<SettingKey, { good: string; value: unknown; bad: string[] }>
   transactionTimeoutMs: { good: '60000', value: 60_000, bad: ['999', 'Infinity'] },
   drainTimeoutMs: { good: '0', value: 0, bad: ['-1'] },
   maxInFlightRecords: { good: '2048', value: 2048, bad: ['0'] },
+  maxInFlightBytes: { good: '2048', value: 2048, bad: ['0', '1023', '1.5'] },
   maxRecordBytes: { good: '1000', value: 1000, bad: ['0', '1MB'] },
   maxOutputBytes: { good: '2000', value: 2000, bad: ['1023'] },
   fetchMaxWaitMs: { good: '50', value: 50, bad: ['-1'] },

@@ -73,7 +73,7 @@ async function freezeInTransaction(bed: Testbed, worker: WorkerProcess): Promise
 
 async function openRecords(bed: Testbed): Promise<number> {
   const all = await readTopic(bed.output, { uncommitted: true })
-  return all.length - (await readTopic(bed.output)).length
+  return all.length - (await readTopic(bed.output, { stable: true })).length
 }
 
 const partitionsOf = (line: LogLine | undefined) => (line?.partitions ?? []) as number[]

@@ -259,6 +259,22 @@ test('a partition without a leader is asked for once it has one', async () => {
   await harness.close()
 })
 
+test('the trouble with a broker is over once it leads nothing, also when no task wants data at that moment', async () => {
+  const harness = new Harness()
+  const target = new Target(0, 5)
+  await harness.add(target)
+  target.position = undefined // its commit fails as well
+  await harness.fail(closed())
+  await harness.clock.advance(3_000)
+  harness.script.leaders['in/0'] = 2
+  target.position = 5
+  harness.fetcher.wake()
+  await settle()
+  assert.deepEqual(harness.fetches.at(-1), [2, { 0: 5 }])
+  assert.equal(harness.conditions.at(-1), '1: undefined')
+  await harness.close()
+})
+
 test('an offset out of range is the task’s to decide', async () => {
   const harness = new Harness()
   const [bad, good] = [new Target(0, 5), new Target(1, 5)]

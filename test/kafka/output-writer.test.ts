@@ -22,7 +22,7 @@ const MODEL: ModelIdentity = { name: 'iris', version: '3', sha256: '0123456789ab
 const VALUE = Buffer.from('a prediction, and memory after it')
 const LENGTH = 12
 const clock: Clock = { ...systemClock, wallTime: () => Date.UTC(2026, 0, 2, 3, 4, 5, 6) }
-const EVEN = { input: 4, output: 4, deadLetter: 4 }
+const EVEN = () => ({ input: 4, output: 4, deadLetter: 4 })
 
 function outputWriter(options: Partial<OutputOptions> = {}): KafkaOutputWriter {
   const topics = { outputTopic: 'predictions', deadLetterTopic: 'features.dlq' }
@@ -211,7 +211,7 @@ test('source has the offset in digits, however many', async () => {
 })
 
 test('with other partition counts the key decides as in Java, and the input partition where there is none', async () => {
-  const output = outputWriter({ partitionCounts: { input: 4, output: 7, deadLetter: 2 } })
+  const output = outputWriter({ partitionCounts: () => ({ input: 4, output: 7, deadLetter: 2 }) })
   const keys = ['21', 'foobar', 'a-little-bit-long-string', '']
   const batch = await input([...keys.map(key => record({ key: Buffer.from(key) })), record({ key: null })])
   const odd = { ...batch, partition: 9 }

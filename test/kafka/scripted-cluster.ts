@@ -76,10 +76,20 @@ export class ScriptedCluster {
     return this.asked.filter(asked => asked.api === api)
   }
 
+  /** Brokers by node id; notes which are deleted. */
+  #forgettable(): Record<string, KafkajsBroker> {
+    return new Proxy(this.#brokers, {
+      deleteProperty: (brokers, nodeId) => {
+        this.forgotten.push(Number(nodeId))
+        return Reflect.deleteProperty(brokers, nodeId)
+      },
+    })
+  }
+
   /** As kafkajs's cluster. */
   get cluster(): KafkajsCluster {
     return {
-      brokerPool: { brokers: this.#brokers },
+      brokerPool: { brokers: this.#forgettable() },
       connect: async () => {},
       disconnect: async () => {},
       refreshMetadata: async () => {
@@ -89,10 +99,6 @@ export class ScriptedCluster {
       refreshMetadataIfNecessary: async () => {},
       addMultipleTargetTopics: async () => {},
       committedOffsets: () => ({}), // kept by kafkajs's offset manager, which Sluice makes no use of
-      removeBroker: ({ port }: { port: number }) => {
-        this.forgotten.push(port)
-        delete this.#brokers[port]
-      },
       findBroker: async ({ nodeId }: { nodeId: number }) => {
         await this.#answer(nodeId, 'findBroker', { nodeId })
         return this.broker(nodeId)

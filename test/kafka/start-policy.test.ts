@@ -13,17 +13,18 @@ interface World {
   readonly committed?: { readonly offset: number; readonly metadata?: string }
   readonly start?: number
   readonly end?: number
+  /** The first open transaction. */
+  readonly stable?: number
 }
 
 function harness(world: World = {}, options: Partial<StartPolicyOptions> = {}) {
-  const { committed, start = 40, end = 100 } = world
+  const { committed, start = 40, end = 100, stable = end } = world
   const script = new ScriptedCluster()
     .otherwise('offsetFetch', offsetAnswer(committed))
     .otherwise('listOffsets', ({ request }: Asked) => {
       const { timestamp } = request.topics[0].partitions[0]
-      return {
-        responses: [{ topic: 'in', partitions: [{ partition: 2, offset: String(timestamp === -2 ? start : end) }] }],
-      }
+      const offset = timestamp === -2 ? start : request.isolationLevel === 1 ? stable : end
+      return { responses: [{ topic: 'in', partitions: [{ partition: 2, offset: String(offset) }] }] }
     })
   const clock = new FakeClock()
   const { cluster } = script
@@ -49,7 +50,7 @@ function offsetAnswer(committed: World['committed']) {
 
 test('a partition that has an offset is not pinned', async () => {
   const { script, policy } = harness({ committed: { offset: 0 } })
-  assert.equal(await policy.pinFirstOffset(), false)
+  assert.equal(await policy.pinFirstOffset(), undefined)
   assert.equal(script.of('offsetCommit').length, 0)
 })
 
@@ -59,7 +60,7 @@ for (const [startFrom, offset] of [
 ] as const) {
   test(`a partition that the group never read is pinned to its ${startFrom} offset, in the name of the generation`, async () => {
     const { script, policy } = harness({}, { startFrom })
-    assert.equal(await policy.pinFirstOffset(), true)
+    assert.equal(await policy.pinFirstOffset(), Number(offset))
     const [{ request } = assert.fail()] = script.of('offsetCommit')
     const partitions = [{ partition: 2, offset, metadata: '' }]
     const topics = [{ topic: 'in', partitions }]
@@ -67,10 +68,28 @@ for (const [startFrom, offset] of [
   })
 }
 
-test('the end of the log is that of a read_committed reader', async () => {
-  const { script, policy } = harness()
+test('latest is where a read_committed reader ends: an open transaction upstream is not skipped', async () => {
+  const { policy } = harness({ stable: 90 }, { startFrom: 'latest' })
+  assert.equal(await policy.pinFirstOffset(), 90)
+})
+
+test('an offset in or behind an open transaction upstream is in range', async () => {
+  const { policy } = harness({ committed: { offset: 95 }, stable: 90 })
+  assert.deepEqual(await policy.position(), { offset: 95, committed: true })
+})
+
+test('a partition that went to another member while its offset was looked up is not pinned in the new generation', async () => {
+  let member: Assignment = MEMBER
+  const { script, policy } = harness({}, { generation: () => member })
+  script.next('listOffsets', () => {
+    member = { ...MEMBER, generationId: 13, partitions: [5] }
+    return { responses: [{ topic: 'in', partitions: [{ partition: 2, offset: '40' }] }] }
+  })
   await policy.pinFirstOffset()
-  for (const { request } of script.of('listOffsets')) assert.equal(request.isolationLevel, 1)
+  assert.equal(script.of('offsetCommit')[0]?.request.groupGenerationId, 12, 'which the coordinator refuses')
+
+  await assert.rejects(policy.pinFirstOffset(), FencedError, 'and now it is known not to be ours')
+  assert.equal(script.of('offsetCommit').length, 1)
 })
 
 test('without a generation, or in one that the group has left behind, nothing is pinned: the task is fenced', async () => {

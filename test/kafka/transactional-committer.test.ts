@@ -58,7 +58,7 @@ class Harness {
       output: new KafkaOutputWriter({
         outputTopic: 'out',
         deadLetterTopic: 'dlq',
-        partitionCounts: { input: 4, output: 4, deadLetter: 4 },
+        partitionCounts: () => ({ input: 4, output: 4, deadLetter: 4 }),
         clock,
         maxBatchBytes: 1 << 20,
       }),

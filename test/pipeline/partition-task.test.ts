@@ -392,6 +392,36 @@ test('fetching pauses at MAX_IN_FLIGHT and goes on once a transaction made room'
   )
 })
 
+test('fetching pauses at MAX_IN_FLIGHT_BYTES too, and all of them come back', async () => {
+  const task = await running({ maxInFlightBytes: 1 })
+  for (const end of [2, 5]) {
+    await task.fetch(end)
+    assert.equal(task.task.position, undefined)
+    await task.finish()
+    assert.equal(task.task.position, end)
+  }
+})
+
+test('a task that is told to end while it waits for its turn to initialise fences nobody', async () => {
+  const turn = Promise.withResolvers<void>()
+  const limit = async <T>(initialise: () => Promise<T>) => {
+    await turn.promise
+    return initialise()
+  }
+  const task = new TaskHarness({ limit })
+  const initialised: string[] = []
+  const { initialise } = task.committer
+  task.committer.initialise = () => {
+    initialised.push('initialised')
+    return initialise.call(task.committer)
+  }
+  const end = task.task.serve()
+  task.task.drain()
+  turn.resolve()
+  assert.deepEqual(await end, { how: 'closed' })
+  assert.deepEqual(initialised, [])
+})
+
 test('COMMIT_INTERVAL_MS is the shortest time from one transaction to the next', async () => {
   const task = await running({ commitIntervalMs: 100 })
   await task.fetch(1)

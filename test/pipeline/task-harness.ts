@@ -66,6 +66,7 @@ export class TaskHarness {
       log: silentLog,
       clock: this.bench.clock,
       maxInFlight: 100,
+      maxInFlightBytes: 1 << 20,
       maxOutputBytes: 1_000,
       commitIntervalMs: 0,
       limit: initialise => initialise(),

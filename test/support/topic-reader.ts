@@ -13,6 +13,8 @@ export interface ReadOptions {
   /** Goes on past the end until this holds for all records so far; asked after every fetch that brought some. */
   readonly until?: (records: readonly LogRecord[]) => boolean
   readonly timeoutMs?: number
+  /** Stops where transactions are open, instead of waiting for their end. */
+  readonly stable?: boolean
   /** Also what open transactions wrote: what a reader without read_committed sees. */
   readonly uncommitted?: boolean
 }
@@ -30,12 +32,12 @@ const PARTITION_BYTES = 4 * 1024 * 1024
  * @throws Error when time (60 s) is up
  */
 export async function readTopic(topic: string, options: ReadOptions = {}): Promise<LogRecord[]> {
-  const { until, timeoutMs = 60_000, uncommitted = false } = options
+  const { until, timeoutMs = 60_000, uncommitted = false, stable = false } = options
   const isolationLevel = uncommitted ? READ_UNCOMMITTED : READ_COMMITTED
   const cluster = createCluster(isolationLevel)
   await cluster.connect()
   try {
-    const ends = await endsOf(cluster, topic)
+    const ends = await endsOf(cluster, topic, stable ? READ_COMMITTED : READ_UNCOMMITTED)
     const positions = new Map(ends.map(({ partition }) => [partition, 0]))
     const records: LogRecord[] = []
     const atEnds = () => ends.every(({ partition, end }) => positions.get(partition)! >= end)
@@ -61,20 +63,20 @@ interface PartitionEnd {
   readonly partition: number
   readonly leader: number
   /**
-   * The end of the log, open transactions included. Not the last stable offset: a transaction is committed before the
+   * The end of the log, open transactions included unless only what is stable is asked for. Not the last stable offset: a transaction is committed before the
    * broker has written its marker to every partition, so what a group's offset says is done may be readable a little later.
    */
   readonly end: number
 }
 
-async function endsOf(cluster: KafkajsCluster, topic: string): Promise<PartitionEnd[]> {
+async function endsOf(cluster: KafkajsCluster, topic: string, isolationLevel: 0 | 1): Promise<PartitionEnd[]> {
   await cluster.addMultipleTargetTopics([topic])
   const partitions = cluster.findTopicPartitionMetadata(topic)
   return Promise.all(
     partitions.map(async ({ partitionId: partition, leader }) => {
       const broker = await cluster.findBroker({ nodeId: leader })
       const topics = [{ topic, partitions: [{ partition, timestamp: LATEST }] }]
-      const { responses } = await broker.listOffsets({ isolationLevel: READ_UNCOMMITTED, topics })
+      const { responses } = await broker.listOffsets({ isolationLevel, topics })
       return { partition, leader, end: Number(responses[0]!.partitions[0]!.offset) }
     }),
   )

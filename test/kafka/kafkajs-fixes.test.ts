@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { createRequire } from 'node:module'
+import { createServer } from 'node:net'
+import { test } from 'node:test'
+import { silentLog } from '../../src/core/log.ts'
+import { clusterTools, forgetAllBrokers, forgetBroker } from '../../src/kafka/cluster.ts'
+
+const require = createRequire(import.meta.url)
+
+function createCluster(port = 1): KafkajsCluster {
+  const brokers = [`127.0.0.1:${port}`]
+  return clusterTools(
+    { brokers, clientId: 'test', requestTimeoutMs: 1_000, metadataMaxAgeMs: 1_000 },
+    silentLog,
+  ).create()
+}
+
+/** A broker of the cluster's pool that was never connected. */
+async function addBroker(cluster: KafkajsCluster, nodeId: number): Promise<KafkajsBroker> {
+  const { brokerPool: pool } = cluster
+  const connectionPool = await pool.connectionPoolBuilder.build({ host: '127.0.0.1', port: nodeId })
+  const broker = pool.createBroker({ connectionPool, logger: pool.rootLogger, nodeId })
+  pool.brokers[nodeId] = broker
+  return broker
+}
+
+const partition = (partitionId: number, partitionErrorCode: number) => ({ partitionId, partitionErrorCode, leader: 1 })
+
+for (let version = 0; version <= 6; version++) {
+  const { parse } = require(`kafkajs/src/protocol/requests/metadata/v${version}/response`)
+
+  test(`metadata v${version} of a topic with a partition that has no leader is taken for the others`, async () => {
+    const topicMetadata = [{ topicErrorCode: 0, partitionMetadata: [partition(0, 0), partition(1, 5)] }]
+    const { topicMetadata: parsed } = await parse({ topicMetadata })
+    assert.deepEqual(
+      parsed[0].partitionMetadata.map((p: { leader: number }) => p.leader),
+      [1, -1],
+    )
+  })
+
+  test(`metadata v${version} of a topic that does not exist is refused`, async () => {
+    const topicMetadata = [{ topicErrorCode: 3, partitionMetadata: [] }]
+    await assert.rejects(parse({ topicMetadata }), { type: 'UNKNOWN_TOPIC_OR_PARTITION' })
+  })
+}
+
+test('two that need a closed connection at once open one socket', async t => {
+  let sockets = 0
+  const server = createServer(() => sockets++)
+  t.after(() => server.close())
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  const connectionPool = (await createCluster().brokerPool.connectionPoolBuilder.build({
+    host: '127.0.0.1',
+    port,
+  })) as unknown as { getConnection(): Promise<{ disconnect(): Promise<void> }> }
+  const [one] = await Promise.all([connectionPool.getConnection(), connectionPool.getConnection()])
+  await one.disconnect()
+  assert.equal(sockets, 1)
+})
+
+test('a broker that is forgotten leaves a seed to begin with, also when it was the last', async () => {
+  const cluster = createCluster()
+  const { brokerPool: pool } = cluster
+  const broker = await addBroker(cluster, 1)
+  pool.seedBroker = broker
+  await forgetBroker(cluster, broker)
+  assert.equal(pool.brokers[1], undefined)
+  assert.ok(pool.seedBroker !== undefined && pool.seedBroker !== broker)
+  assert.equal(pool.seedBroker.connectionPool.port, 1)
+})
+
+test('a broker that another has forgotten and replaced already is left alone', async () => {
+  const cluster = createCluster()
+  const old = await addBroker(cluster, 1)
+  const fresh = await addBroker(cluster, 1)
+  await forgetBroker(cluster, old)
+  assert.equal(cluster.brokerPool.brokers[1], fresh)
+  await forgetAllBrokers(cluster)
+  assert.equal(cluster.brokerPool.brokers[1], undefined)
+})
