@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { createRequire } from 'node:module'
-import { createServer } from 'node:net'
+import { createConnection, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { silentLog } from '../../src/core/log.ts'
 import { clusterTools, forgetAllBrokers, forgetBroker } from '../../src/kafka/cluster.ts'
@@ -45,9 +46,12 @@ for (let version = 0; version <= 6; version++) {
 }
 
 test('two that need a closed connection at once open one socket', async t => {
-  let sockets = 0
-  const server = createServer(() => sockets++)
-  t.after(() => server.close())
+  const accepted: Socket[] = []
+  const server = createServer(socket => accepted.push(socket))
+  t.after(() => {
+    server.close()
+    for (const socket of accepted) socket.destroy()
+  })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as { port: number }
   const connectionPool = (await createCluster().brokerPool.connectionPoolBuilder.build({
@@ -55,8 +59,13 @@ test('two that need a closed connection at once open one socket', async t => {
     port,
   })) as unknown as { getConnection(): Promise<{ disconnect(): Promise<void> }> }
   const [one] = await Promise.all([connectionPool.getConnection(), connectionPool.getConnection()])
+  // Sockets are accepted in the order in which they connect: with this one all before it have been counted.
+  const last = createConnection(port, '127.0.0.1')
+  await once(last, 'connect')
+  while (accepted.at(-1)?.remotePort !== last.localPort) await once(server, 'connection')
+  last.destroy()
   await one.disconnect()
-  assert.equal(sockets, 1)
+  assert.equal(accepted.length, 2)
 })
 
 test('a broker that is forgotten leaves a seed to begin with, also when it was the last', async () => {
