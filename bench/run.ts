@@ -18,7 +18,7 @@ process.env.KAFKAJS_NO_PARTITIONER_WARNING = '1'
 
 const { values } = parseArgs({
   options: {
-    records: { type: 'string', default: '500000' },
+    records: { type: 'string', default: '1000000' },
     runs: { type: 'string', default: '5' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -34,7 +34,7 @@ const MODEL = 'iris-classifier'
 if (values.help) {
   console.log(`npm run bench -- [--records N] [--runs N] [--json]
 
-Publishes N iris records (default 500000) to a topic of ${PARTITIONS} partitions, then lets an echo and a worker go through
+Publishes N iris records (default 1000000) to a topic of ${PARTITIONS} partitions, then lets an echo and a worker go through
 them in turn, RUNS times (default 5), each in a fresh group. Prints medians and the ratio, run by run.
 
 Example: npm run bench -- --records 200000 --runs 3`)
