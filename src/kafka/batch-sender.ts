@@ -131,7 +131,8 @@ export class BatchSender {
 function refusal(type: string, batch: SealedBatch): Error {
   const answer = Object.assign(new Error(type), { type })
   const what = `${batch.records} records (${batch.bytes.length} bytes) to ${batch.topic}/${batch.partition}`
-  return translate(answer, `publishing ${what}`, 'transaction-unknown')
+  const fallback = type === 'LEADER_NOT_AVAILABLE' ? 'output-refused' : 'transaction-unknown'
+  return translate(answer, `publishing ${what}`, fallback)
 }
 
 /** A request carries one batch for each partition: the n-th batches of all partitions go together. */

@@ -68,7 +68,6 @@ const CODES: Record<string, ErrorCode> = {
   MESSAGE_TOO_LARGE: 'output-refused',
   RECORD_LIST_TOO_LARGE: 'output-refused',
   INVALID_RECORD: 'output-refused',
-  LEADER_NOT_AVAILABLE: 'output-refused',
   NOT_ENOUGH_REPLICAS: 'output-refused',
   NOT_ENOUGH_REPLICAS_AFTER_APPEND: 'output-refused',
   KAFKA_STORAGE_ERROR: 'output-refused',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { Partitioners, type PartitionMetadata } from 'kafkajs'
 import { assertExactlyOnce } from '../support/audit.ts'
-import { until, withAdmin } from '../support/broker.ts'
+import { endOffsets, until, withAdmin } from '../support/broker.ts'
 import { headerText, sourceOf } from '../support/record-log.ts'
 import { Testbed } from '../support/testbed.ts'
 import { assertDeadLetters, irisWorkload } from '../support/workload.ts'
@@ -59,7 +59,7 @@ suite('records go where they belong', { concurrency: true, timeout: 120_000 }, (
     const workload = irisWorkload(300, { partitions: 3 })
     const worker = await bed.startWorker({ METADATA_MAX_AGE_MS: '1000' }).ready()
     await withAdmin(admin => admin.createPartitions({ topicPartitions: [{ topic: bed.input, count: 3 }] }))
-    const grown = () => withAdmin(async admin => (await admin.fetchTopicOffsets(bed.input)).length === 3)
+    const grown = async () => (await endOffsets(bed.input)).length === 3
     await until(grown, () => `${bed.input} still has one partition`)
     await bed.produce(workload.messages)
     await bed.caughtUp(90_000)

@@ -71,8 +71,22 @@ async function committedOffsetsBy(admin: Admin, groupId: string, topic: string):
 
 /** Where each partition of a topic ends, in their order: the offset after its last record, control records included. */
 export async function endOffsets(topic: string): Promise<number[]> {
-  const partitions = await withAdmin(admin => admin.fetchTopicOffsets(topic))
-  return partitions.sort((a, b) => a.partition - b.partition).map(({ high }) => Number(high))
+  let ends: number[] = []
+  let refusal: unknown
+  const answered = async () => {
+    try {
+      const partitions = await withAdmin(admin => admin.fetchTopicOffsets(topic))
+      ends = partitions.sort((a, b) => a.partition - b.partition).map(({ high }) => Number(high))
+      return true
+    } catch (error) {
+      // A partition that is new may have a leader that does not know of it yet.
+      if ((error as { retriable?: boolean }).retriable !== true) throw error
+      refusal = error
+      return false
+    }
+  }
+  await until(answered, () => `the broker does not say where ${topic} ends: ${refusal}`)
+  return ends
 }
 
 export interface CatchUpOptions {
