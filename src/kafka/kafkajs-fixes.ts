@@ -51,6 +51,7 @@ const LEADER_NOT_AVAILABLE = 5
 
 interface Metadata {
   readonly topicMetadata: readonly {
+    readonly topic: string
     readonly topicErrorCode: number
     readonly partitionMetadata: readonly { readonly partitionErrorCode: number; leader: number }[]
   }[]
@@ -58,12 +59,13 @@ interface Metadata {
 
 /**
  * kafkajs takes no metadata at all while a single partition has no leader: nobody could read or write the others. Here
- * that partition has the leader -1 until it has one again, and whoever needs it waits.
+ * that partition has the leader -1 until it has one again, and whoever needs it waits. A topic that is refused is named.
  */
 async function parseMetadata(metadata: Metadata): Promise<Metadata> {
-  for (const { topicErrorCode, partitionMetadata } of metadata.topicMetadata) {
-    if (topicErrorCode !== 0 && topicErrorCode !== LEADER_NOT_AVAILABLE)
-      throw errors.createErrorFromCode(topicErrorCode)
+  for (const { topic, topicErrorCode, partitionMetadata } of metadata.topicMetadata) {
+    if (topicErrorCode !== 0 && topicErrorCode !== LEADER_NOT_AVAILABLE) {
+      throw Object.assign(errors.createErrorFromCode(topicErrorCode), { topic })
+    }
     for (const partition of partitionMetadata) {
       if (partition.partitionErrorCode === LEADER_NOT_AVAILABLE) partition.leader = -1
     }

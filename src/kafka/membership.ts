@@ -123,7 +123,9 @@ export class Membership {
         await this.#beatUntilRebalance()
       } catch (error) {
         if (this.#stop.signal.aborted) return
-        onCondition(translate(error, this.#joining(), 'broker-unreachable') as SluiceError)
+        // A group that rebalances again and again answers so for a while: no trouble, only a longer wait.
+        const waiting = protocolType(error) === 'REBALANCE_IN_PROGRESS'
+        if (!waiting) onCondition(translate(error, this.#joining(), 'broker-unreachable') as SluiceError)
         if (isConnectionTrouble(error)) await forgetAllBrokers(this.#cluster)
         // A member that is known keeps its id: under a new one it would wait for its former self to time out.
         if (protocolType(error) === 'UNKNOWN_MEMBER_ID') this.#group.memberId = null

@@ -83,8 +83,14 @@ export function translate(error: unknown, doing: string, fallback: ErrorCode): E
   const type = protocolType(error)
   if (isFenced(type)) return new FencedError(`Another owner took over while ${doing} (${type}).`, { cause: error })
   const code = type !== undefined ? (CODES[type] ?? fallback) : connectionCode(error, fallback)
-  const reason = type === undefined ? messageOf(error) : `the broker answered ${type}`
+  const reason = type === undefined ? messageOf(error) : `the broker answered ${type}${topicOf(error)}`
   return new SluiceError(code, `While ${doing}: ${reason}.`, { cause: error })
+}
+
+/** Metadata is asked for all topics at once: the one that is refused need not be the one that is worked on. */
+function topicOf(error: unknown): string {
+  const topic = findCause(error, candidate => typeof candidate.topic === 'string')?.topic
+  return topic === undefined ? '' : ` for topic ${topic}`
 }
 
 function connectionCode(error: unknown, fallback: ErrorCode): ErrorCode {
@@ -107,6 +113,7 @@ export function isConnectionTrouble(error: unknown): boolean {
 interface Candidate {
   readonly name: string
   readonly type?: string
+  readonly topic?: string
   /** Of a system or TLS error: `ECONNREFUSED`, `DEPTH_ZERO_SELF_SIGNED_CERT`. */
   readonly code?: unknown
   readonly cause?: unknown

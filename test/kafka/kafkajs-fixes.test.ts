@@ -40,8 +40,8 @@ for (let version = 0; version <= 6; version++) {
   })
 
   test(`metadata v${version} of a topic that does not exist is refused`, async () => {
-    const topicMetadata = [{ topicErrorCode: 3, partitionMetadata: [] }]
-    await assert.rejects(parse({ topicMetadata }), { type: 'UNKNOWN_TOPIC_OR_PARTITION' })
+    const topicMetadata = [{ topic: 'dlq', topicErrorCode: 3, partitionMetadata: [] }]
+    await assert.rejects(parse({ topicMetadata }), { type: 'UNKNOWN_TOPIC_OR_PARTITION', topic: 'dlq' })
   })
 }
 

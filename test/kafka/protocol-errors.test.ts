@@ -160,3 +160,12 @@ test('causes that go round in circles end', () => {
   assert.equal(protocolType(a), undefined)
   assert.equal(isConnectionTrouble(b), false)
 })
+
+test('a topic that metadata refuses is named, whatever topic was worked on', () => {
+  const refusal = Object.assign(new Error('x'), { type: 'UNKNOWN_TOPIC_OR_PARTITION', topic: 'features.dlq' })
+  const { message } = translate(refusal, 'fetching from features', 'broker-unreachable')
+  assert.equal(
+    message,
+    'While fetching from features: the broker answered UNKNOWN_TOPIC_OR_PARTITION for topic features.dlq.',
+  )
+})
