@@ -8,7 +8,7 @@ import type { StatusBody } from '../../src/ops/status.ts'
 import { tail } from '../java.ts'
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
-const TETHER = new URL('tether.ts', import.meta.url).href
+const TETHER = new URL('../tether.ts', import.meta.url).href
 const ASK_EVERY_MS = 50
 const STOP_PATIENCE_MS = 15_000
 

@@ -7,7 +7,7 @@ import { until } from './broker.ts'
 import { parseMetrics, type Sample } from './metrics.ts'
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
-const LEASH = new URL('leash.ts', import.meta.url).href
+const TETHER = new URL('../../dev/tether.ts', import.meta.url).href
 
 /** A line of the JSON log. */
 export type LogLine = { readonly level: string; readonly msg: string } & Readonly<Record<string, unknown>>
@@ -33,7 +33,7 @@ const PLAIN_ENVIRONMENT = Object.fromEntries(
 
 /** Runs the command line in a process that ends with this one, however this one ends. */
 function spawnSluice(args: readonly string[], { env = {}, cwd }: ProcessOptions): ChildProcess {
-  return spawn(process.execPath, ['--import', LEASH, CLI, ...args], {
+  return spawn(process.execPath, ['--import', TETHER, CLI, ...args], {
     env: { ...PLAIN_ENVIRONMENT, ...env },
     cwd,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
