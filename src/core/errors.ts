@@ -313,6 +313,11 @@ export class SluiceError extends Error {
   }
 }
 
+/** The error itself if it is one for people, otherwise one of code `fallback` that carries its message. */
+export function asSluiceError(error: unknown, fallback: ErrorCode): SluiceError {
+  return error instanceof SluiceError ? error : new SluiceError(fallback, messageOf(error), { cause: error })
+}
+
 /** What is wrong with one record. A plain value, because bad records may come by the thousand and a stack costs. */
 export interface RecordFault {
   readonly code: ErrorCode

@@ -1,12 +1,13 @@
 import { Backoff } from '../core/backoff.ts'
-import { type ErrorCode, messageOf, SluiceError } from '../core/errors.ts'
+import { asSluiceError, type ErrorCode } from '../core/errors.ts'
 import type { FetchedRecords } from '../core/record-batch.ts'
 import { FencedError, type FetchTarget } from '../core/transaction.ts'
 import type { RowSource } from './batcher.ts'
+import { DecodeStage } from './decode-stage.ts'
 import type { MicroBatch } from './micro-batch.ts'
 import { emitPart } from './output-stage.ts'
 import { STATE_AT_END, type TaskEnd, type TaskOptions, type TaskState } from './task-contract.ts'
-import { Part, type Settled, TaskRun } from './task-run.ts'
+import { type Settled, TaskRun } from './task-run.ts'
 import { Trouble } from './trouble.ts'
 
 /**
@@ -26,6 +27,7 @@ export class PartitionTask implements FetchTarget, RowSource {
   #paused = false
   #failure: Error | undefined
   readonly #trouble: Trouble
+  readonly #decoding: DecodeStage
   /** Grows from failure to failure, until a transaction succeeds. */
   readonly #backoff = new Backoff(50, 5_000)
   readonly #stop = new AbortController()
@@ -37,6 +39,13 @@ export class PartitionTask implements FetchTarget, RowSource {
     this.topic = options.topic
     this.partition = options.partition
     this.#trouble = new Trouble(options.onCondition)
+    this.#decoding = new DecodeStage({
+      decoder: options.decoder,
+      clock: options.clock,
+      trouble: this.#trouble,
+      stop: this.#stop.signal,
+      onUnblocked: () => options.batcher.offer(this),
+    })
     this.#run.over = true
   }
 
@@ -120,65 +129,7 @@ export class PartitionTask implements FetchTarget, RowSource {
   // RowSource
 
   pack(microBatch: MicroBatch): boolean {
-    const run = this.#run
-    while (run.undecoded.length > 0 && run.blockedOn === undefined) {
-      if (microBatch.full) return true
-      this.#packBatch(run, microBatch)
-    }
-    return false
-  }
-
-  /** Decodes records of the batch at the head of the queue until it ends, the micro-batch is full, or a schema is needed. */
-  #packBatch(run: TaskRun, microBatch: MicroBatch): void {
-    const queued = run.undecoded[0]!
-    const { batch } = queued
-    const { decoder } = this.#options
-    const { inputs } = microBatch.slot
-    const part = new Part(run, queued, microBatch.rows)
-    while (queued.cursor < batch.count && !microBatch.full) {
-      const outcome = decoder.decode(batch, queued.cursor, microBatch.rows, inputs)
-      if (outcome === undefined) microBatch.rows++
-      else if ('schemaId' in outcome) {
-        this.#loadSchema(run, outcome.schemaId)
-        break
-      } else part.fault(queued.cursor, outcome)
-      queued.cursor++
-    }
-    part.to = queued.cursor
-    if (queued.cursor === batch.count) run.undecoded.shift()
-    if (part.records > 0) this.#admit(run, part, microBatch)
-  }
-
-  #admit(run: TaskRun, part: Part, microBatch: MicroBatch): void {
-    run.parts.push(part)
-    if (microBatch.rows > part.firstRow) {
-      part.microBatch = microBatch
-      microBatch.hold(part)
-    } else part.settled()
-  }
-
-  /** Decoding of this partition waits; the batcher goes on with the others. */
-  #loadSchema(run: TaskRun, schemaId: number): void {
-    run.blockedOn = schemaId
-    const { decoder, batcher, clock } = this.#options
-    const backoff = new Backoff(100, 5_000)
-    const load = async (): Promise<void> => {
-      for (;;) {
-        try {
-          await decoder.load(schemaId)
-          break
-        } catch (error) {
-          if (run.over || this.#stop.signal.aborted) return
-          this.#trouble.met('decode', asSluiceError(error, 'registry-unreachable'))
-          await clock.sleep(backoff.next(), this.#stop.signal)
-        }
-      }
-      if (run.over) return
-      this.#trouble.passed('decode')
-      run.blockedOn = undefined
-      batcher.offer(this)
-    }
-    void load()
+    return this.#decoding.pack(this.#run, microBatch)
   }
 
   // The life of one run
@@ -315,7 +266,3 @@ export class PartitionTask implements FetchTarget, RowSource {
 
 /** The outcome of a transaction, and what becomes of an offset outside the log: the next initialisation tells. */
 const DECIDED_AT_START: ReadonlySet<ErrorCode> = new Set(['transaction-unknown', 'offset-out-of-range'])
-
-function asSluiceError(error: unknown, fallback: 'internal' | 'registry-unreachable'): SluiceError {
-  return error instanceof SluiceError ? error : new SluiceError(fallback, messageOf(error), { cause: error })
-}
