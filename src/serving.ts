@@ -13,7 +13,7 @@ import type { ModelSpec } from './core/model.ts'
 import { packObject } from './core/rows.ts'
 import type { ModelIdentity } from './core/transaction.ts'
 import { parseSessions } from './inference/placement.ts'
-import { createSessionPool, type OnnxSessionPool } from './inference/pool.ts'
+import { createSessionPool, type OnnxSessionPool, SLOTS_PER_SESSION } from './inference/pool.ts'
 import type { ModelBundle } from './models/bundle.ts'
 import { FolderStore } from './models/store.ts'
 import { verify } from './models/verification.ts'
@@ -27,8 +27,6 @@ export interface ServedModel {
   close(): Promise<void>
 }
 
-/** One batch in the runtime and one being packed. */
-const SLOTS_PER_SESSION = 2
 const PROBE_SLOTS = 1
 
 type ModelSettings = Pick<Settings, 'modelStore' | 'modelVersion' | 'sessions' | 'intraOpThreads' | 'maxBatchSize'> & {

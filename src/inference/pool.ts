@@ -17,7 +17,7 @@ const THREAD_URL = new URL('./session-thread.ts', import.meta.url)
 const EXIT_PATIENCE_MS = 5_000
 
 /** One batch in the runtime and one being packed, for each session. */
-const SLOTS_PER_SESSION = 2
+export const SLOTS_PER_SESSION = 2
 
 export interface SessionPoolOptions {
   /** Path of model.onnx. */

@@ -55,8 +55,7 @@ const MAX_SPARE_STRETCH = 2
  */
 export class KafkaOutputWriter implements OutputWriter {
   readonly #options: OutputOptions
-  #predictions: TopicBatches
-  #deadLetters: TopicBatches
+  #topics: { readonly predictions: TopicBatches; readonly deadLetters: TopicBatches }
   readonly #filter = new HeaderFilter(OWN_HEADERS)
   readonly #keepAll = new HeaderFilter([])
   readonly #source = new SourceHeader()
@@ -69,9 +68,7 @@ export class KafkaOutputWriter implements OutputWriter {
 
   constructor(options: OutputOptions) {
     this.#options = options
-    const { predictions, deadLetters } = topicBatches(options)
-    this.#predictions = predictions
-    this.#deadLetters = deadLetters
+    this.#topics = topicBatches(options)
   }
 
   get records(): number {
@@ -80,7 +77,16 @@ export class KafkaOutputWriter implements OutputWriter {
 
   prediction(batch: RecordBatch, index: number, value: Uint8Array, length: number, model: ModelIdentity): void {
     this.#source.set(batch, index)
-    this.#write(this.#predictions, batch, index, value, length, this.#filter, this.#headersOf(model), this.#source)
+    this.#write(
+      this.#topics.predictions,
+      batch,
+      index,
+      value,
+      length,
+      this.#filter,
+      this.#headersOf(model),
+      this.#source,
+    )
   }
 
   deadLetter(batch: RecordBatch, index: number, fault: RecordFault, stage: Stage, model?: ModelIdentity): void {
@@ -90,7 +96,7 @@ export class KafkaOutputWriter implements OutputWriter {
     headers.add('failed-at', new Date(this.#options.clock.wallTime()).toISOString())
     if (model !== undefined) headers.add('model-name', model.name).add('model-version', model.version)
     const value = valueBytes(batch, index)
-    this.#write(this.#deadLetters, batch, index, value, value?.length ?? 0, this.#keepAll, headers, this.#source)
+    this.#write(this.#topics.deadLetters, batch, index, value, value?.length ?? 0, this.#keepAll, headers, this.#source)
   }
 
   /**
@@ -117,16 +123,14 @@ export class KafkaOutputWriter implements OutputWriter {
     const discarded = this.#open
     this.#forget()
     this.recycle(discarded)
-    const { predictions, deadLetters } = topicBatches(this.#options)
-    this.#predictions = predictions
-    this.#deadLetters = deadLetters
+    this.#topics = topicBatches(this.#options)
   }
 
   #forget(): void {
     this.#open = []
     this.#records = 0
-    this.#predictions.clear()
-    this.#deadLetters.clear()
+    this.#topics.predictions.clear()
+    this.#topics.deadLetters.clear()
   }
 
   #write(
