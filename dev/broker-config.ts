@@ -57,6 +57,8 @@ function baseProperties(folder: string, { port, controllerPort }: BrokerListener
 
     // A group's first member need not wait for others, and a topic is there because somebody meant it.
     'group.initial.rebalance.delay.ms': 0,
+    // Tests that wait for a session to time out need not wait for the 6 s that is the least otherwise.
+    'group.min.session.timeout.ms': 1_000,
     'auto.create.topics.enable': false,
 
     // The default, 128 MiB of heap for compaction, is for servers.
