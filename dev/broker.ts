@@ -3,7 +3,15 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type BrokerListeners, type BrokerUser, JVM_FLAGS, serverProperties } from './broker-config.ts'
+import {
+  type Address,
+  aloneProperties,
+  type BrokerListeners,
+  type BrokerUser,
+  JVM_FLAGS,
+  type ServerProperties,
+  serverProperties,
+} from './broker-config.ts'
 import { probeCoordinators } from './broker-probe.ts'
 import { GuardedServer } from './guarded.ts'
 import { findJava, runJava } from './java.ts'
@@ -14,9 +22,13 @@ import { untilReady } from './ready.ts'
 /** How to start a broker; the defaults suit a test. */
 export interface BrokerOptions {
   /** Server properties on top of ours; they win. */
-  readonly properties?: Readonly<Record<string, string | number | boolean>>
+  readonly properties?: ServerProperties
   /** Adds a SASL/PLAIN listener and an authorizer that lets the `restricted` user do nothing until an ACL allows it. */
   readonly acls?: boolean
+  /** Address of a proxy. Adds a listener for it to forward to, whose clients are told to connect to the proxy. */
+  readonly advertise?: Address
+  /** Up in two thirds of the time, and slower once it is warm: for a broker that lives for seconds. */
+  readonly quickStart?: boolean
   /** How long the coordinators may take to answer. */
   readonly startTimeoutMs?: number
   /** Hears one line per step that takes long. */
@@ -34,6 +46,9 @@ export interface SaslListener {
 
 const STOP_PATIENCE_MS = 20_000
 
+/** JVM flags: the first compiler tier alone. Most of a broker's start is compilation. */
+export const QUICK_START: readonly string[] = ['-XX:TieredStopAtLevel=1']
+
 /**
  * Starts a single-node Kafka on free ports of 127.0.0.1 with an empty data folder, and resolves when all its group and
  * transaction coordinators answer. It stops with this process, however that ends; `stop()` it when done.
@@ -41,34 +56,50 @@ const STOP_PATIENCE_MS = 20_000
  * Maven is missing.
  */
 export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
-  const report = options.report ?? (() => {})
-  const java = await findJava()
-  const classpath = join(await mavenFolder('kafka', report), '*')
-  const [port, controllerPort, saslPort] = (await freePorts(3)) as [number, number, number]
+  const kafka = await findKafka(options.report)
+  const [port, controllerPort, saslPort, proxiedPort] = (await freePorts(4)) as [number, number, number, number]
   const sasl = options.acls
     ? { port: saslPort, superUser: newUser('admin'), users: [newUser('restricted')] as const }
     : undefined
-  const listeners: BrokerListeners = { port, controllerPort, sasl }
+  const proxied = options.advertise && { port: proxiedPort, advertise: options.advertise }
+  const listeners: BrokerListeners = { port, controllerPort, proxied, sasl }
+  const bootstrap = `127.0.0.1:${port}`
 
-  const folder = await mkdtemp(join(tmpdir(), 'sluice-kafka-'))
-  const server = new GuardedServer(folder)
+  const broker = await Broker.create({
+    ...kafka,
+    listeners,
+    properties: [aloneProperties(listeners), options.properties ?? {}],
+    // Makes this node the only voter of its own quorum.
+    format: ['--standalone', `--cluster-id=${newClusterId()}`],
+    jvmFlags: ['-Xmx768m', ...(options.quickStart ? QUICK_START : [])],
+    probe: () => probeCoordinators(bootstrap),
+    startTimeoutMs: options.startTimeoutMs ?? 90_000,
+  })
   try {
-    await writeFile(join(folder, 'server.properties'), serverProperties(folder, listeners, options.properties ?? {}))
-    const broker = new Broker({
-      java,
-      classpath,
-      folder,
-      server,
-      bootstrap: `127.0.0.1:${port}`,
-      sasl: sasl && { bootstrap: `127.0.0.1:${sasl.port}`, admin: sasl.superUser, restricted: sasl.users[0] },
-      startTimeoutMs: options.startTimeoutMs ?? 90_000,
-    })
     await broker.start()
     return broker
   } catch (error) {
-    await server.close()
+    await broker.stop()
     throw error
   }
+}
+
+/** What runs a broker. */
+export interface KafkaProgram {
+  readonly java: string
+  /** Class path (`…/*`) of the broker and its Java client. */
+  readonly classpath: string
+}
+
+/** Finds Java, and Kafka's jars, which are downloaded when first asked for. Throws with what to install. */
+export async function findKafka(report: (line: string) => void = () => {}): Promise<KafkaProgram> {
+  const java = await findJava()
+  return { java, classpath: join(await mavenFolder('kafka', report), '*') }
+}
+
+/** A new cluster's id, as `kafka-storage.sh random-uuid` makes them. */
+export function newClusterId(): string {
+  return randomBytes(16).toString('base64url')
 }
 
 /** The class path of Kafka's command-line tools, `org.apache.kafka.tools.*`; downloaded when first asked for. */
@@ -76,27 +107,36 @@ export async function toolsClasspath(report: (line: string) => void = () => {}):
   return join(await mavenFolder('kafka-tools', report), '*')
 }
 
-interface BrokerParts {
-  readonly java: string
-  readonly classpath: string
-  readonly folder: string
-  readonly server: GuardedServer
-  readonly bootstrap: string
-  readonly sasl: SaslListener | undefined
+/** What a broker is made of. */
+export interface BrokerParts extends KafkaProgram {
+  readonly listeners: BrokerListeners
+  /** On top of what the listeners need; of two layers the later one wins. */
+  readonly properties: readonly ServerProperties[]
+  /** How `kafka-storage.sh format` is to prepare an empty data folder: cluster id and quorum. */
+  readonly format: readonly string[]
+  /** On top of those of every broker; the size of the heap at least. */
+  readonly jvmFlags: readonly string[]
+  /** Throws unless the broker is of use. */
+  readonly probe: () => Promise<void>
   readonly startTimeoutMs: number
 }
 
 /**
- * One broker: made running by `startBroker`, and from then on
+ * One broker in a throw-away folder. It stops with this process, however that ends.
  *
- *     running ──stop({ keepData: true }), kill(signal)──▶ down ──start()──▶ running      same ports, same data
- *        └───────────────── stop() ──────────────────────▶ gone                          data removed
+ *     new ──start()──▶ running ──stop({ keepData: true }), kill(signal)──▶ down ──start()──▶ running   same ports and data
+ *                       │   ▲ │
+ *                 pause()   │ └─── stop() ──▶ gone    data removed
+ *                       ▼   │
+ *                     paused ──resume()           (stop and kill work here too)
  *
  * The caller calls one method at a time.
  */
 export class Broker {
   /** `host:port` of the listener that asks for nothing. */
   readonly bootstrap: string
+  /** The listener for a proxy to forward to, of a broker that advertises one. */
+  readonly upstream: Address | undefined
   /** The SASL/PLAIN listener of a broker with `acls`. */
   readonly sasl: SaslListener | undefined
   /** The broker's own log since its last `start()`; removed with the data. */
@@ -105,19 +145,26 @@ export class Broker {
   readonly folder: string
   /** Class path (`…/*`) of the broker and its Java client, for Java programs that talk to it. */
   readonly classpath: string
-  readonly #java: string
+  readonly #parts: BrokerParts
   readonly #server: GuardedServer
-  readonly #startTimeoutMs: number
 
-  constructor(parts: BrokerParts) {
-    this.bootstrap = parts.bootstrap
-    this.sasl = parts.sasl
-    this.folder = parts.folder
-    this.logFile = join(parts.folder, 'server.log')
+  private constructor(parts: BrokerParts, folder: string) {
+    const { port, proxied, sasl } = parts.listeners
+    this.bootstrap = `127.0.0.1:${port}`
+    this.upstream = proxied && { host: '127.0.0.1', port: proxied.port }
+    this.sasl = sasl && { bootstrap: `127.0.0.1:${sasl.port}`, admin: sasl.superUser, restricted: sasl.users[0]! }
+    this.folder = folder
+    this.logFile = join(folder, 'server.log')
     this.classpath = parts.classpath
-    this.#java = parts.java
-    this.#server = parts.server
-    this.#startTimeoutMs = parts.startTimeoutMs
+    this.#parts = parts
+    this.#server = new GuardedServer(folder)
+  }
+
+  /** Makes the folder and the guardian of a broker that does not run yet. The caller stops it, started or not. */
+  static async create(parts: BrokerParts): Promise<Broker> {
+    const broker = new Broker(parts, await mkdtemp(join(tmpdir(), 'sluice-kafka-')))
+    await writeFile(broker.#propertiesFile, serverProperties(broker.folder, parts.listeners, ...parts.properties))
+    return broker
   }
 
   /** Process id of the broker's Java, undefined while it is down. */
@@ -125,25 +172,19 @@ export class Broker {
     return this.#server.pid
   }
 
-  /** Brings a broker that is down up again, and resolves when its coordinators answer. Throws as `startBroker` does. */
+  /**
+   * Brings a broker that is new or down up, and resolves when it is of use: when all coordinators answer.
+   * Throws as `startBroker` does.
+   */
   async start(): Promise<void> {
-    const properties = join(this.folder, 'server.properties')
-    // --standalone makes this node the only voter of its own quorum.
+    const { java, classpath, format, jvmFlags, probe, startTimeoutMs } = this.#parts
     if (!existsSync(join(this.folder, 'data', 'meta.properties'))) {
-      const clusterId = randomBytes(16).toString('base64url')
-      const format = [
-        'kafka.tools.StorageTool',
-        'format',
-        '--standalone',
-        `--cluster-id=${clusterId}`,
-        '-c',
-        properties,
-      ]
-      await runJava(this.#java, this.classpath, format)
+      await runJava(java, classpath, ['kafka.tools.StorageTool', 'format', ...format, '-c', this.#propertiesFile])
     }
-    await this.#server.start(this.#java, [...JVM_FLAGS, '-cp', this.classpath, 'kafka.Kafka', properties], this.logFile)
-    const starting = { name: `Kafka on ${this.bootstrap}`, logFile: this.logFile, timeoutMs: this.#startTimeoutMs }
-    await untilReady(this.#server, starting, () => probeCoordinators(this.bootstrap))
+    const args = [...JVM_FLAGS, ...jvmFlags, '-cp', classpath, 'kafka.Kafka', this.#propertiesFile]
+    await this.#server.start(java, args, this.logFile)
+    const starting = { name: `Kafka on ${this.bootstrap}`, logFile: this.logFile, timeoutMs: startTimeoutMs }
+    await untilReady(this.#server, starting, probe)
   }
 
   /**
@@ -164,6 +205,23 @@ export class Broker {
    */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     await this.#server.signal(signal, STOP_PATIENCE_MS)
+  }
+
+  /**
+   * Stops the broker in its tracks (SIGSTOP): its port still takes connections and nobody answers. What its clients and
+   * the other nodes of a cluster waited for meanwhile comes all at once after `resume()`. Throws if it does not run.
+   */
+  pause(): void {
+    this.#server.pause()
+  }
+
+  /** Lets a paused broker go on. Throws if it does not run; nothing happens if it was not paused. */
+  resume(): void {
+    this.#server.resume()
+  }
+
+  get #propertiesFile(): string {
+    return join(this.folder, 'server.properties')
   }
 }
 

@@ -72,17 +72,31 @@ export class GuardedServer extends EventEmitter<Events> {
 
   /**
    * Sends a signal and resolves when the server has exited; after `patienceMs` it is killed. The folder stays.
-   * Nothing happens if it does not run.
+   * A paused server goes on, to hear it. Nothing happens if it does not run.
    */
   async signal(signal: NodeJS.Signals, patienceMs: number): Promise<void> {
     if (this.#pid === undefined) return
     await this.#holding(async () => {
       const exited = once(this, 'exited')
       this.#tell({ type: 'signal', signal })
+      this.#tell({ type: 'signal', signal: 'SIGCONT' })
       const timer = setTimeout(() => this.#tell({ type: 'signal', signal: 'SIGKILL' }), patienceMs)
       await exited
       clearTimeout(timer)
     })
+  }
+
+  /**
+   * Stops the server in its tracks (SIGSTOP): its connections stay open, and nobody answers on them.
+   * Throws if it does not run.
+   */
+  pause(): void {
+    this.#signalNow('SIGSTOP')
+  }
+
+  /** Lets a paused server go on where it was. Throws if it does not run; nothing happens if it was not paused. */
+  resume(): void {
+    this.#signalNow('SIGCONT')
   }
 
   /** Kills the server if it runs, removes the folder, and resolves when both are gone. May be called again. */
@@ -104,6 +118,12 @@ export class GuardedServer extends EventEmitter<Events> {
       this.#pid = undefined
       this.emit('exited', message.reason)
     }
+  }
+
+  // Not by way of the guardian: when this returns, the server has the signal.
+  #signalNow(signal: NodeJS.Signals): void {
+    if (this.#pid === undefined) throw new Error(`The server does not run, so it cannot be sent ${signal}.`)
+    process.kill(this.#pid, signal)
   }
 
   #tell(message: ToGuardian): void {

@@ -41,7 +41,8 @@ export async function untilReady(server: GuardedServer, starting: Starting, prob
   }
 }
 
-async function retry(probe: () => Promise<void>, signal: AbortSignal): Promise<void> {
+/** Tries `probe` until it succeeds or `signal` is aborted; then throws what the last try threw. */
+export async function retry(probe: () => Promise<void>, signal: AbortSignal): Promise<void> {
   let failure: unknown = new Error('none')
   while (!signal.aborted) {
     try {

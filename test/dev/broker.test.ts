@@ -17,7 +17,7 @@ describe('a broker', { timeout: 60_000 }, () => {
   before(async () => {
     // A crashed broker is let in again when its session is over.
     const properties = { 'broker.session.timeout.ms': 3_000, 'broker.heartbeat.interval.ms': 500 }
-    broker = await startBroker({ acls: true, properties })
+    broker = await startBroker({ acls: true, properties, quickStart: true })
   })
   after(() => broker?.stop())
 
@@ -82,7 +82,7 @@ describe('a broker whose parent', { timeout: 60_000 }, () => {
   // The parent reports what it started, and stays.
   const script = `
     import { startBroker } from ${JSON.stringify(new URL('../../dev/broker.ts', import.meta.url).href)}
-    const { pid, folder } = await startBroker()
+    const { pid, folder } = await startBroker({ quickStart: true })
     console.log(JSON.stringify({ pid, folder }))
     setInterval(() => {}, 1e9)`
 
