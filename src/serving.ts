@@ -7,53 +7,78 @@ import type { SchemaSource } from './codec/schema-source.ts'
 import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
 import type { FeatureDecoder, PredictionEncoder } from './core/codec.ts'
-import { SluiceError } from './core/errors.ts'
+import type { SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
 import type { ModelSpec } from './core/model.ts'
-import { packObject } from './core/rows.ts'
+import type { PoolTelemetry } from './core/telemetry.ts'
 import type { ModelIdentity } from './core/transaction.ts'
 import { parseSessions } from './inference/placement.ts'
 import { createSessionPool, type OnnxSessionPool, SLOTS_PER_SESSION } from './inference/pool.ts'
-import type { ModelBundle } from './models/bundle.ts'
 import { FolderStore } from './models/store.ts'
 import { verify } from './models/verification.ts'
+import { Probe } from './probe.ts'
 
 /** A model version that is loaded, verified, and ready to run. */
 export interface ServedModel {
   readonly spec: ModelSpec
   readonly pool: OnnxSessionPool
-  /** Runs a row that is known to be good: resolves while the sessions work. */
-  probe(): Promise<void>
+  /** Tells bad sessions from bad rows. */
+  readonly probe: Probe
   close(): Promise<void>
 }
 
 const PROBE_SLOTS = 1
 
-type ModelSettings = Pick<Settings, 'modelStore' | 'modelVersion' | 'sessions' | 'intraOpThreads' | 'maxBatchSize'> & {
+type ModelSettings = Pick<
+  Settings,
+  'modelStore' | 'modelVersion' | 'sessions' | 'intraOpThreads' | 'maxBatchSize' | 'runTimeoutMs'
+> & {
   readonly modelName: string
+}
+
+/** Who hears of the sessions, from their start on. */
+interface ModelTools {
+  readonly log: Log
+  readonly clock: Clock
+  readonly telemetry?: (version: { readonly model: string; readonly version: string }) => PoolTelemetry
+  /** See `SessionPoolOptions`. */
+  readonly onCondition?: (error: SluiceError | undefined) => void
 }
 
 /**
  * Finds a model version in the store, opens it in its sessions, and lets it repeat its golden samples there.
  * @throws SluiceError with response `exit`: a version that is missing, damaged or wrong never serves
  */
-export async function openModel(settings: ModelSettings, log: Log, clock: Clock): Promise<ServedModel> {
+export async function openModel(settings: ModelSettings, tools: ModelTools): Promise<ServedModel> {
+  const { log, clock, onCondition } = tools
   const sessions = parseSessions(settings.sessions)
   const bundle = await new FolderStore(settings.modelStore).find(settings.modelName, settings.modelVersion)
-  const { intraOpThreads, maxBatchSize } = settings
+  const { intraOpThreads, maxBatchSize, runTimeoutMs } = settings
   const { modelFile, spec } = bundle
-  const slots = SLOTS_PER_SESSION * sessions.length + PROBE_SLOTS
-  const pool = await createSessionPool({ modelFile, spec, sessions, slots, intraOpThreads, maxBatchSize, log, clock })
+  const version = { model: spec.name, version: spec.version }
+  const pool = await createSessionPool({
+    modelFile,
+    spec,
+    sessions,
+    slots: SLOTS_PER_SESSION * sessions.length + PROBE_SLOTS,
+    intraOpThreads,
+    maxBatchSize,
+    runTimeoutMs,
+    log,
+    clock,
+    telemetry: tools.telemetry?.(version),
+    onCondition,
+  })
   try {
     const { samples, providers } = await verify(bundle, pool)
-    const version = { model: spec.name, version: spec.version }
     if (samples > 0) log.info({ ...version, samples, providers }, 'the model repeats its golden samples')
     else
       log.warn(
         version,
         'the bundle has no golden samples: nothing shows that the model predicts here as it did in training',
       )
-    return { spec, pool, probe: await createProbe(bundle, pool), close: () => pool.close() }
+    const [sample] = await bundle.golden()
+    return { spec, pool, probe: new Probe(spec, pool, sample?.input), close: () => pool.close() }
   } catch (error) {
     await pool.close()
     throw error
@@ -63,25 +88,6 @@ export async function openModel(settings: ModelSettings, log: Log, clock: Clock)
 /** How headers, metrics and the status page name a version. */
 export function identityOf({ name, version, sha256 }: ModelSpec): Omit<ModelIdentity, 'provider'> {
   return { name, version, sha256 }
-}
-
-/**
- * Keeps one slot, with the first golden sample in it, for as long as the pool is open. A bundle without samples has a
- * row of zeros instead, which the model need not like: then it is enough that a session is there to refuse it.
- */
-async function createProbe({ spec, golden }: ModelBundle, pool: OnnxSessionPool): Promise<() => Promise<void>> {
-  const [sample] = await golden()
-  const slot = pool.acquire()
-  if (slot === undefined) throw new SluiceError('internal', 'The session pool has no slot for the probe.')
-  if (sample !== undefined) packObject(sample.input, spec.inputs, slot.inputs, 0, true)
-  return async () => {
-    try {
-      await pool.run(slot, 0, 1)
-    } catch (error) {
-      const refused = error instanceof SluiceError && error.code === 'inference-failed'
-      if (sample !== undefined || !refused) throw error
-    }
-  }
 }
 
 type SchemaSettings = Pick<

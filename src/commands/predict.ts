@@ -38,7 +38,7 @@ Example:
         `predict takes one row, as in: ${predict.usage}; given were ${positionals.length}`,
       )
     }
-    const model = await openModel({ ...settings, maxBatchSize: 64 }, silentLog, systemClock)
+    const model = await openModel({ ...settings, maxBatchSize: 64 }, { log: silentLog, clock: systemClock })
     try {
       const prediction = await predictRow(model, parseRow(row, model.spec))
       print(extra.json ? toJson(prediction) : readable(prediction, model.spec))

@@ -99,7 +99,7 @@ const SETTINGS = {
     'Topics',
     oneOf('stop', 'continue'),
     'stop',
-    'On a committed offset that is gone or out of range: stop the partition until a person decides, or read on.',
+    'When input records were lost (docs/exactly-once.md): stop the partition until a person decides, or read on.',
   ),
 
   modelStore: set('Model', path, 'models', 'Folder of model bundles, `<name>/<version>/` each.'),
@@ -119,6 +119,14 @@ const SETTINGS = {
     {
       unit: 'threads',
     },
+  ),
+
+  runTimeoutMs: set(
+    'Model',
+    milliseconds(0),
+    60_000,
+    'How long one run of the model may take; then its thread is left behind and its rows run again. 0 waits for ever.',
+    ms,
   ),
 
   inputFormat: set(

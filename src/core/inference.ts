@@ -1,6 +1,7 @@
+import { SluiceError } from './errors.ts'
 import type { TensorSlot } from './tensor.ts'
 
-/** How long the parts of a run took, in milliseconds. */
+/** How long the parts of a run took, in milliseconds, and where it ran. */
 export interface RunTimings {
   /** In the runtime. */
   readonly computeMs: number
@@ -8,11 +9,38 @@ export interface RunTimings {
   readonly waitMs: number
   /** `cpu`, `cuda:0`: where it ran. */
   readonly provider: string
+  /** Which session took it: its place in SESSIONS, from 0. */
+  readonly session: number
+}
+
+/** How a session failed a run: the runtime refused the rows, the thread died, or it did not return in time. */
+export type RunFailure = 'inference-failed' | 'session-crashed' | 'session-hung'
+
+/** A run that a session took and failed. Whether the rows or the session are at fault is for the caller to find out. */
+export class RunError extends SluiceError {
+  declare readonly code: RunFailure
+  /** The session that failed: its place in SESSIONS, from 0. */
+  readonly session: number
+
+  constructor(code: RunFailure, message: string, session: number, options?: { cause?: unknown }) {
+    super(code, message, options)
+    this.name = 'RunError'
+    this.session = session
+  }
+}
+
+/** Which session is to take a run: this very one, or any but this one where there is another. Left out: any. */
+export type SessionChoice = { readonly only: number; readonly by?: Reservation | undefined } | { readonly not: number }
+
+/** A session that takes only the runs which say that they are `by` this reservation, until it is released. */
+export interface Reservation {
+  readonly session: number
+  release(): void
 }
 
 /**
  * Sessions of one model version, each on its own thread, and the slots that they share. A session runs one batch at a
- * time; which session is the pool's business.
+ * time; which session is the pool's business unless the caller says so.
  */
 export interface SessionPool {
   /** How many sessions could take a batch now without waiting. */
@@ -23,11 +51,17 @@ export interface SessionPool {
   /** Gives a slot back; its tensors must no longer be touched. */
   release(slot: TensorSlot): void
   /**
-   * Runs rows [first, first + rows) of `slot` on an idle session; the outputs lie in the same rows of `slot.outputs`.
-   * @throws SluiceError `inference-failed` when the runtime refuses the rows, `session-crashed` when the thread died
-   *   (the pool starts another by itself), or when no session is left to take the rows.
+   * Runs rows [first, first + rows) of `slot`; the outputs lie in the same rows of `slot.outputs`. Waits for a session
+   * that may take them; nothing is written to the slot after the promise has settled.
+   * @throws RunError when a session took the rows and failed; the pool replaces its thread where it has to.
+   * @throws SluiceError `session-crashed` when no session can be expected to take them, `session-hung` when too many
+   *   hang for another to be started.
    */
-  run(slot: TensorSlot, first: number, rows: number): Promise<RunTimings>
+  run(slot: TensorSlot, first: number, rows: number, choice?: SessionChoice): Promise<RunTimings>
+  /** Keeps a session for the caller alone, waiting while another caller has it. A run that it is in still ends. */
+  reserve(choice?: SessionChoice): Promise<Reservation>
+  /** Gives a session a new thread, because it fails on rows that are good; `reason` is for the log. */
+  distrust(session: number, reason: string): void
   /** Registers the callback for "a session became idle or a slot was released". One listener: the batcher. */
   onAvailable(listener: () => void): void
   /** Stops the threads. Runs in flight are rejected. */

@@ -32,3 +32,18 @@ export interface BatcherTelemetry {
   sessions(busy: number, size: number): void
   sessionBusyMs(provider: string, ms: number): void
 }
+
+/**
+ * What becomes of a session: its thread died in a run or idle, hangs in one, or was replaced because it failed where it
+ * should not; and it was open again afterwards.
+ */
+export type SessionEvent = 'crashed' | 'hung' | 'distrusted' | 'restarted'
+
+/** What the session pool of one model version reports. */
+export interface PoolTelemetry {
+  /** A session on this provider exists: its counters begin at zero. */
+  sessionOpened(provider: string): void
+  sessionEvent(provider: string, event: SessionEvent): void
+  /** Threads that were left behind and have not ended. */
+  threadsLeftBehind(count: number): void
+}

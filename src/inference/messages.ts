@@ -1,13 +1,8 @@
 import type { ModelSpec } from '../core/model.ts'
 import type { Provider } from './placement.ts'
+import type { RunPhase } from './run-phase.ts'
 import type { GraphSignature } from './signature.ts'
 import type { SharedSlot } from './slots.ts'
-
-/**
- * One shared integer: 1 from the moment that the pool gives the thread something to do, its birth included, until the
- * thread is out of the runtime's native code again. A thread must not be torn down in between.
- */
-export type Occupied = Int32Array<SharedArrayBuffer>
 
 /** What a session thread is born with (`workerData`). It opens the model, answers once, then takes runs. */
 export interface SessionSetup {
@@ -22,7 +17,7 @@ export interface SessionSetup {
   /** Tried in order; the first that opens the model serves. */
   readonly providers: readonly Provider[]
   readonly threads: number
-  readonly occupied: Occupied
+  readonly phase: RunPhase
 }
 
 /** Pool → thread: run rows [first, first + rows) of a slot. The thread answers each with `finished` or `failed`. */
@@ -35,7 +30,7 @@ export interface RunRequest {
   readonly strings: readonly string[][]
 }
 
-/** Pool → thread: end, after the run that is under way. Its answer no longer arrives. */
+/** Pool → thread: end, after the run that is under way, whenever that is. Its answer is no longer listened to. */
 interface CloseRequest {
   readonly kind: 'close'
 }

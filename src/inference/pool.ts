@@ -1,20 +1,20 @@
 import { availableParallelism } from 'node:os'
 import type { Clock } from '../core/clock.ts'
 import { SluiceError } from '../core/errors.ts'
-import type { RunTimings, SessionPool } from '../core/inference.ts'
+import type { Reservation, RunTimings, SessionChoice, SessionPool } from '../core/inference.ts'
 import type { Log } from '../core/log.ts'
 import type { ModelSpec } from '../core/model.ts'
+import type { PoolTelemetry } from '../core/telemetry.ts'
 import type { TensorSlot } from '../core/tensor.ts'
+import { LeftBehind, MOST_LEFT_BEHIND } from './left-behind.ts'
 import { type Placement, threadsPerSession } from './placement.ts'
+import { endInOrder } from './process-end.ts'
 import { availableProviders, usablePlacements } from './providers.ts'
 import { Session } from './session.ts'
 import { checkSignature, type GraphSignature } from './signature.ts'
 import { slotCapacity, TensorSlots } from './slots.ts'
 
 const THREAD_URL = new URL('./session-thread.ts', import.meta.url)
-
-/** How long the end of the process may wait for runs in the runtime; a GPU that hangs must not hold it for ever. */
-const EXIT_PATIENCE_MS = 5_000
 
 /** One batch in the runtime and one being packed, for each session. */
 export const SLOTS_PER_SESSION = 2
@@ -29,12 +29,20 @@ export interface SessionPoolOptions {
   readonly intraOpThreads: number
   /** The most rows a slot holds; fewer where `slotBytes` allows no more. */
   readonly maxBatchSize: number
+  /** A run that takes longer is given up; 0 for never. */
+  readonly runTimeoutMs: number
   /** Default: two for each session. */
   readonly slots?: number
   /** Shared memory of one slot at most, in bytes. Default: 64 MiB. */
   readonly slotBytes?: number
   readonly log: Log
   readonly clock: Clock
+  readonly telemetry?: PoolTelemetry | undefined
+  /**
+   * For people: no session is open, or (undefined) one is again. An error with response `exit`: so many threads hang that
+   * the pool gives up, and all runs from now on are rejected.
+   */
+  readonly onCondition?: ((error: SluiceError | undefined) => void) | undefined
   /** What the threads run instead of `session-thread.ts`. */
   readonly threadUrl?: URL
 }
@@ -65,6 +73,7 @@ export async function createSessionPool(options: SessionPoolOptions): Promise<On
     throw error
   }
   const { size, providers, slotCapacity: rows } = pool
+  for (const provider of providers) options.telemetry?.sessionOpened(provider)
   log.info({ model: spec.name, version: spec.version, size, providers, threads, rows }, 'The session pool is open')
   return pool
 }
@@ -73,55 +82,69 @@ interface Waiting {
   readonly slot: TensorSlot
   readonly first: number
   readonly rows: number
+  readonly choice: SessionChoice | undefined
   readonly resolve: (timings: Promise<RunTimings>) => void
   readonly reject: (error: SluiceError) => void
+}
+
+interface HeldReservation extends Reservation {
+  readonly released: Promise<void>
 }
 
 /**
  * The pool: slots, sessions, and the runs that wait for a session, first come first served. What one session goes
  * through is drawn at `Session`. Of several idle sessions the first in the order of SESSIONS takes the run.
  *
- * Runs wait while a session can be expected, a crashed one that restarts too. They are rejected once the last session
- * has failed to open the model again, so that the caller can tell people; restarts go on meanwhile.
+ * Runs wait while a session can be expected, one that restarts too. They are rejected once the last session that may
+ * take them has failed to open the model again, so that the caller can tell people; restarts go on meanwhile.
  */
 class Pool implements OnnxSessionPool {
+  readonly #options: SessionPoolOptions
   readonly #slots: TensorSlots
   readonly #sessions: readonly Session[]
   readonly #waiting: Waiting[] = []
+  readonly #reserved = new Map<Session, HeldReservation>()
+  readonly #leftBehind: LeftBehind
   #listener = () => {}
   #closing: Promise<void> | undefined
-  /** `process.exit` amid a run would abort the process instead (see `Session.close`), with another exit code. */
-  readonly #onProcessExit = () => {
-    const deadline = performance.now() + EXIT_PATIENCE_MS
-    for (const session of this.#sessions) session.awaitRuntime(Math.max(0, deadline - performance.now()))
-  }
+  /** Why the pool has given up. */
+  #failure: SluiceError | undefined
+  #down = false
+  readonly #onProcessExit = (code: number) => endInOrder(code, this.#sessions, this.#leftBehind.threads)
 
   constructor(options: SessionPoolOptions, placements: readonly Placement[], threads: number) {
-    const { modelFile, spec, log, clock } = options
+    const { modelFile, spec, log, clock, runTimeoutMs, telemetry, threadUrl = THREAD_URL } = options
     const capacity = slotCapacity(spec, options.maxBatchSize, options.slotBytes)
-    this.#slots = new TensorSlots(spec, options.slots ?? SLOTS_PER_SESSION * placements.length, capacity)
-    this.#sessions = placements.map(providers => {
+    const count = options.slots ?? SLOTS_PER_SESSION * placements.length
+    this.#options = options
+    this.#slots = new TensorSlots(spec, count, capacity, MOST_LEFT_BEHIND)
+    this.#leftBehind = new LeftBehind({
+      slots: this.#slots,
+      log,
+      telemetry,
+      onTooMany: failure => this.#giveUp(failure),
+    })
+    this.#sessions = placements.map((providers, index): Session => {
       const { sha256, inputs, outputs, fixedBatch } = spec
       const { shared: slots } = this.#slots
-      const setup = {
-        modelFile,
-        sha256,
-        inputs,
-        outputs,
-        fixedBatch,
-        capacity,
-        slots,
-        providers,
-        threads,
-      }
-      const threadUrl = options.threadUrl ?? THREAD_URL
-      const onIdle = () => this.#onIdle()
-      return new Session({ setup, threadUrl, log, clock, onIdle, onLost: () => this.#onLost() })
+      const session = new Session({
+        index,
+        setup: { modelFile, sha256, inputs, outputs, fixedBatch, capacity, slots, providers, threads },
+        threadUrl,
+        runTimeoutMs,
+        log,
+        clock,
+        onIdle: () => this.#onIdle(),
+        onDown: () => this.#onDown(),
+        onEvent: event => telemetry?.sessionEvent(session.provider, event),
+        onLeftBehind: (thread, slot) => this.#leftBehind.add(thread, slot),
+      })
+      return session
     })
   }
 
   get idle(): number {
-    return this.#closing ? 0 : this.#sessions.filter(session => session.idle).length
+    return this.#closing ? 0 : this.#sessions.filter(session => this.#isFree(session)).length
   }
 
   get size(): number {
@@ -152,17 +175,38 @@ class Pool implements OnnxSessionPool {
     this.#listener()
   }
 
-  run(slot: TensorSlot, first: number, rows: number): Promise<RunTimings> {
-    if (this.#closing) return Promise.reject(closed())
+  run(slot: TensorSlot, first: number, rows: number, choice?: SessionChoice): Promise<RunTimings> {
     if (!this.#slots.isLent(slot) || !(first >= 0 && rows >= 1 && first + rows <= slot.capacity)) {
       const range = `rows ${first} to ${first + rows} of slot ${slot.id}, which holds ${slot.capacity}`
       return Promise.reject(new SluiceError('internal', `cannot run ${range}: out of range, or the slot is not lent`))
     }
-    const lost = this.#lost()
-    if (lost !== undefined) return Promise.reject(lost)
-    const session = this.#sessions.find(candidate => candidate.idle)
+    const refusal = this.#refusal(choice)
+    if (refusal !== undefined) return Promise.reject(refusal)
+    const session = this.#candidates(choice).find(candidate => this.#isFree(candidate, choice))
     if (session !== undefined) return session.run(slot, first, rows)
-    return new Promise((resolve, reject) => this.#waiting.push({ slot, first, rows, resolve, reject }))
+    return new Promise((resolve, reject) => this.#waiting.push({ slot, first, rows, choice, resolve, reject }))
+  }
+
+  async reserve(choice?: SessionChoice): Promise<Reservation> {
+    const candidates = this.#candidates(choice)
+    const expected = candidates.filter(candidate => candidate.lost === undefined)
+    const session = expected.find(candidate => this.#isFree(candidate)) ?? expected[0] ?? candidates[0]!
+    for (let held = this.#reserved.get(session); held !== undefined; held = this.#reserved.get(session)) {
+      await held.released
+    }
+    const { promise: released, resolve } = Promise.withResolvers<void>()
+    const release = () => {
+      this.#reserved.delete(session)
+      resolve()
+      this.#onIdle()
+    }
+    const reservation = { session: this.#sessions.indexOf(session), released, release }
+    this.#reserved.set(session, reservation)
+    return reservation
+  }
+
+  distrust(session: number, reason: string): void {
+    this.#sessions[session]!.distrust(reason)
   }
 
   onAvailable(listener: () => void): void {
@@ -171,39 +215,74 @@ class Pool implements OnnxSessionPool {
 
   close(): Promise<void> {
     this.#closing ??= this.#closeSessions()
-    this.#rejectWaiting(closed())
+    this.#serveWaiting()
     return this.#closing
   }
 
   async #closeSessions(): Promise<void> {
     await Promise.all(this.#sessions.map(session => session.close()))
-    process.off('exit', this.#onProcessExit)
+    if (this.#leftBehind.threads.size === 0) process.off('exit', this.#onProcessExit)
   }
 
-  #onIdle(): void {
-    if (this.#closing) return
-    const next = this.#waiting.shift()
-    if (next === undefined) this.#listener()
-    else next.resolve(this.run(next.slot, next.first, next.rows))
+  /** Whether the session could take a run of this choice now. */
+  #isFree(session: Session, choice?: SessionChoice): boolean {
+    const by = choice !== undefined && 'only' in choice ? choice.by : undefined
+    return session.idle && this.#reserved.get(session) === by
   }
 
-  #onLost(): void {
-    const lost = this.#lost()
-    if (lost !== undefined) this.#rejectWaiting(lost)
+  /** The sessions that may take a run. Where all others are lost, the one that the caller would rather avoid may. */
+  #candidates(choice: SessionChoice | undefined): readonly Session[] {
+    if (choice === undefined) return this.#sessions
+    if ('only' in choice) return [this.#sessions[choice.only]!]
+    const others = this.#sessions.filter((_, index) => index !== choice.not)
+    return others.some(session => session.lost === undefined) ? others : this.#sessions
   }
 
-  /** The reason when no session can be expected soon. */
-  #lost(): SluiceError | undefined {
-    const reasons = this.#sessions.map(session => session.lost)
+  /** Why a run cannot be expected to be taken soon, or undefined. */
+  #refusal(choice: SessionChoice | undefined): SluiceError | undefined {
+    if (this.#closing) return new SluiceError('session-crashed', 'the session pool was closed')
+    if (this.#failure) return this.#failure
+    const reasons = this.#candidates(choice).map(session => session.lost)
     if (reasons.includes(undefined)) return undefined
     return new SluiceError('session-crashed', `no session is left, and restarts fail: ${reasons[0]}`)
   }
 
-  #rejectWaiting(error: SluiceError): void {
-    for (const { reject } of this.#waiting.splice(0)) reject(error)
+  #onIdle(): void {
+    if (this.#closing) return
+    this.#reviewCondition()
+    this.#serveWaiting()
+    if (this.idle > 0) this.#listener()
   }
-}
 
-function closed(): SluiceError {
-  return new SluiceError('session-crashed', 'the session pool was closed')
+  #onDown(): void {
+    this.#reviewCondition()
+    this.#serveWaiting()
+  }
+
+  /** Starts the runs that a session is there for, rejects those that none can be expected for, and keeps the others. */
+  #serveWaiting(): void {
+    for (const waiting of this.#waiting.splice(0)) {
+      const { slot, first, rows, choice } = waiting
+      const refusal = this.#refusal(choice)
+      const session = this.#candidates(choice).find(candidate => this.#isFree(candidate, choice))
+      if (refusal !== undefined) waiting.reject(refusal)
+      else if (session !== undefined) waiting.resolve(session.run(slot, first, rows))
+      else this.#waiting.push(waiting)
+    }
+  }
+
+  #giveUp(failure: SluiceError): void {
+    this.#failure = failure
+    this.#serveWaiting()
+    this.#options.onCondition?.(failure)
+  }
+
+  /** Tells people when the last session goes down, and when the first is back. */
+  #reviewCondition(): void {
+    const down = !this.#sessions.some(session => session.serving)
+    if (down === this.#down || this.#failure !== undefined || this.#closing !== undefined) return
+    this.#down = down
+    const message = `no session is open: ${this.size === 1 ? 'it starts' : `all ${this.size} start`} again, and records wait`
+    this.#options.onCondition?.(down ? new SluiceError('session-crashed', message) : undefined)
+  }
 }

@@ -1,6 +1,7 @@
 import { type InferenceSession, Tensor } from 'onnxruntime-node'
 import type { ModelSpec } from '../core/model.ts'
 import { byteLength, type TensorColumn, type TensorData, type TensorSlot, viewOf } from '../core/tensor.ts'
+import { beginStoring, endStoring, type RunPhase } from './run-phase.ts'
 
 /**
  * Runs rows of slots through one ONNX Runtime session. Inputs are views of the slot's memory; outputs are copied there,
@@ -8,13 +9,16 @@ import { byteLength, type TensorColumn, type TensorData, type TensorSlot, viewOf
  */
 export class Runner {
   readonly #session: InferenceSession
+  readonly #phase: RunPhase
   readonly #fixedBatch: number | null
   readonly #fetches: string[]
   /** For graphs with a fixed batch dimension: where the last, incomplete chunk is padded. A column for each input. */
   readonly #padding: readonly TensorColumn[]
 
-  constructor(session: InferenceSession, spec: Pick<ModelSpec, 'inputs' | 'outputs' | 'fixedBatch'>) {
+  /** @param phase of this thread: asked before anything is written to a slot */
+  constructor(session: InferenceSession, spec: Pick<ModelSpec, 'inputs' | 'outputs' | 'fixedBatch'>, phase: RunPhase) {
     this.#session = session
+    this.#phase = phase
     this.#fixedBatch = spec.fixedBatch
     // Only the tensors that model.json names: fetching a ZipMap's sequence would fail inside the binding.
     this.#fetches = spec.outputs.map(output => output.tensor)
@@ -26,18 +30,22 @@ export class Runner {
 
   /**
    * Computes rows [first, first + rows) of `slot`, in chunks where the graph fixes the batch dimension.
+   * @returns false when the pool gave up the run meanwhile: from then on nothing was written
    * @throws Error with the runtime's reason, or when an output has another shape than model.json says.
    */
-  async run(slot: TensorSlot, first: number, rows: number): Promise<void> {
+  async run(slot: TensorSlot, first: number, rows: number): Promise<boolean> {
     const chunk = this.#fixedBatch ?? rows
     for (let done = 0; done < rows; done += chunk) {
       const real = Math.min(chunk, rows - done)
       const feeds = this.#feeds(slot.inputs, first + done, real, chunk)
       const results = await this.#session.run(feeds, this.#fetches)
+      if (!beginStoring(this.#phase)) return false
       for (const column of slot.outputs) {
         store(results[column.spec.tensor] as Tensor, column, first + done, real, chunk)
       }
+      endStoring(this.#phase)
     }
+    return true
   }
 
   #feeds(inputs: readonly TensorColumn[], first: number, real: number, chunk: number): Record<string, Tensor> {

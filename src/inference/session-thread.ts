@@ -11,6 +11,7 @@ import type { TensorSlot } from '../core/tensor.ts'
 import type { RunRequest, SessionReply, SessionRequest, SessionSetup } from './messages.ts'
 import { labelOf } from './placement.ts'
 import { sessionOptions } from './providers.ts'
+import { leave } from './run-phase.ts'
 import { Runner } from './runner.ts'
 import type { GraphValue } from './signature.ts'
 import { putStrings, takeStrings, viewSlot } from './slots.ts'
@@ -55,7 +56,7 @@ async function readModel(): Promise<Uint8Array | undefined> {
 }
 
 function serve(opened: InferenceSession): void {
-  const runner = new Runner(opened, setup)
+  const runner = new Runner(opened, setup, setup.phase)
   const slots = setup.slots.map((shared, id) => viewSlot(id, setup, setup.capacity, shared))
   port.on('message', (request: SessionRequest) => {
     // Without the port the thread ends by itself, once the run that is under way has left the runtime.
@@ -68,7 +69,9 @@ async function run(runner: Runner, slot: TensorSlot, { first, rows, strings }: R
   try {
     const startedAt = performance.now()
     putStrings(slot.inputs, first, strings)
-    await runner.run(slot, first, rows)
+    const stored = await runner.run(slot, first, rows)
+    // The run was given up while it went on: nobody waits for an answer, and there will be no other run.
+    if (!stored) return end()
     const computeMs = performance.now() - startedAt
     reply({ kind: 'finished', computeMs, strings: takeStrings(slot.outputs, first, rows) })
   } catch (error) {
@@ -78,12 +81,16 @@ async function run(runner: Runner, slot: TensorSlot, { first, rows, strings }: R
 
 /**
  * Answers, having said first that this thread is out of the runtime: after the answer the pool may send the next run,
- * and says then that the thread is occupied again.
+ * and says then that the thread is inside again.
  */
 function reply(message: SessionReply): void {
-  Atomics.store(setup.occupied, 0, 0)
-  Atomics.notify(setup.occupied, 0)
+  leave(setup.phase)
   port.postMessage(message)
+}
+
+function end(): void {
+  leave(setup.phase)
+  port.close()
 }
 
 function graphValue(metadata: InferenceSession.ValueMetadata): GraphValue {

@@ -1,31 +1,44 @@
-import { Worker } from 'node:worker_threads'
 import { Backoff } from '../core/backoff.ts'
 import type { Clock, Timer } from '../core/clock.ts'
-import { messageOf, SluiceError } from '../core/errors.ts'
-import type { RunTimings } from '../core/inference.ts'
+import { SluiceError } from '../core/errors.ts'
+import { RunError, type RunTimings } from '../core/inference.ts'
 import type { Log } from '../core/log.ts'
+import type { SessionEvent } from '../core/telemetry.ts'
 import type { TensorSlot } from '../core/tensor.ts'
-import type { Occupied, SessionReply, SessionRequest, SessionSetup } from './messages.ts'
-import { labelOf } from './placement.ts'
+import type { SessionReply, SessionSetup } from './messages.ts'
+import { RunWatch } from './run-watch.ts'
 import type { GraphSignature } from './signature.ts'
 import { putStrings, takeStrings } from './slots.ts'
+import { Thread } from './thread.ts'
 
 type Reply<Kind extends SessionReply['kind']> = Extract<SessionReply, { kind: Kind }>
 
+/**
+ * Until a thread that was lost in a run is replaced. Always the same: rows that kill threads are found by running them,
+ * so many threads may die in a row, and what bounds their number is the isolation (`runIsolated`), not a delay.
+ */
+const REPLACE_MS = 100
+/** Until one that was lost in another way is: there, only waiting helps. */
 const FIRST_RESTART_MS = 100
 const LONGEST_RESTART_MS = 30_000
-
-type State = 'starting' | 'idle' | 'busy' | 'crashed' | 'closed'
+type State = 'starting' | 'idle' | 'busy' | 'down' | 'closed'
 
 export interface SessionOptions {
-  readonly setup: Omit<SessionSetup, 'occupied'>
+  /** Its place in SESSIONS. */
+  readonly index: number
+  readonly setup: Omit<SessionSetup, 'phase'>
   readonly threadUrl: URL
+  /** After this a run is given up; 0 for never. */
+  readonly runTimeoutMs: number
   readonly log: Log
   readonly clock: Clock
   /** The session became idle. Called after the run's promise was settled, within the same turn. */
   readonly onIdle: () => void
-  /** A restarted thread could not open the model; another attempt follows. */
-  readonly onLost: () => void
+  /** The session is down, or could not be started again. */
+  readonly onDown: () => void
+  readonly onEvent: (event: SessionEvent) => void
+  /** A thread was left behind, within a run of `slot` if it was in one; it may end later, or never. */
+  readonly onLeftBehind: (thread: Thread, slot: TensorSlot | undefined) => void
 }
 
 interface Run {
@@ -37,42 +50,48 @@ interface Run {
 }
 
 /**
- * One session: a worker thread that has the model open, replaced by a new one when it dies.
+ * One session: a worker thread that has the model open, replaced by a new one when it is lost.
  *
  *                         ┌────── finished, failed ──────┐
  *                         ▼                              │
  *   STARTING ──opened──▶ IDLE ────────── run ─────────▶ BUSY
  *    │    ▲               │                              │
- *    │    │               └─────── the thread died ──────┤          from anywhere: close() ──▶ CLOSED
- *    │    └──────── backoff ──────── CRASHED ◀───────────┤
- *    └─ died or refused, having been open before ─▶──────┘
+ *    │    │               └── died, is not trusted ──┐   │ died, hangs, is not trusted
+ *    │    └──── delay ──── DOWN ◀────────────────────┴───┘
+ *    └─ died or refused ──▶ ▲                                    from anywhere: close() ──▶ CLOSED
  *
  * A session that was never open does not restart: `start` rejects, and it is CLOSED. A run that is under way when the
- * thread dies is rejected, never repeated here: whether its rows are at fault is for the caller to find out.
+ * thread is lost is rejected, never repeated here: whether its rows are at fault is for the caller to find out. A thread
+ * that hangs cannot be ended, see `Thread.dismiss`: it is left behind, and `run-phase.ts` keeps it from doing harm.
  */
 export class Session {
   readonly #options: SessionOptions
   readonly #backoff = new Backoff(FIRST_RESTART_MS, LONGEST_RESTART_MS)
   readonly #opened = Promise.withResolvers<GraphSignature>()
-  readonly #occupied: Occupied = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+  readonly #watch: RunWatch
   #state: State = 'starting'
-  #worker: Worker | undefined
-  #exited = Promise.resolve()
+  /** The thread that serves or is to serve; undefined while down. */
+  #thread: Thread | undefined
   #restart: Timer | undefined
   #run: Run | undefined
   #provider = ''
   #everOpened = false
-  /** Why the thread is about to end, once it has said so. */
-  #lastWords: SluiceError | undefined
-  /** Why the last restart did not open the model; undefined while there is hope or a session. */
+  /** Why it is to be replaced once its run has ended. */
+  #distrusted: string | undefined
   #lost: string | undefined
 
   constructor(options: SessionOptions) {
     this.#options = options
+    this.#watch = new RunWatch(options.clock, options.runTimeoutMs, () => this.#giveUp())
   }
 
   get idle(): boolean {
     return this.#state === 'idle'
+  }
+
+  /** Whether the model is open: the session runs something, or could. */
+  get serving(): boolean {
+    return this.#state === 'idle' || this.#state === 'busy'
   }
 
   /** Why the session cannot be expected back soon, or undefined. */
@@ -83,6 +102,11 @@ export class Session {
   /** Label of the provider that took the model; empty before `start` resolves. */
   get provider(): string {
     return this.#provider
+  }
+
+  /** For people. */
+  get title(): string {
+    return `session ${this.#options.index} (${this.#provider})`
   }
 
   /**
@@ -97,57 +121,46 @@ export class Session {
   /** Runs rows of a slot. Only for an idle session. */
   run(slot: TensorSlot, first: number, rows: number): Promise<RunTimings> {
     this.#state = 'busy'
-    Atomics.store(this.#occupied, 0, 1)
     return new Promise((resolve, reject) => {
       this.#run = { slot, first, handedOverAt: this.#options.clock.now(), resolve, reject }
-      this.#send({ kind: 'run', slot: slot.id, first, rows, strings: takeStrings(slot.inputs, first, rows) })
+      this.#watch.begin()
+      this.#thread!.run({ kind: 'run', slot: slot.id, first, rows, strings: takeStrings(slot.inputs, first, rows) })
     })
   }
 
-  /**
-   * Ends the thread, after what it is doing; a run under way is rejected. Resolves when the thread is gone.
-   * Asks rather than terminates, because a thread that is terminated inside the runtime's native code takes the whole
-   * process with it ("terminate called after throwing an instance of 'Napi::Error'").
-   */
-  close(): Promise<void> {
+  /** Has the thread replaced, after its run if it is in one: the session fails where it should not. */
+  distrust(reason: string): void {
+    if (this.#state === 'busy') this.#distrusted = reason
+    else if (this.#state === 'idle') this.#replace(reason)
+  }
+
+  /** Ends the thread, after what it is doing; a run under way is rejected. Resolves when the thread is gone. */
+  async close(): Promise<void> {
     this.#state = 'closed'
+    this.#watch.end()
     this.#restart?.cancel()
-    this.#send({ kind: 'close' })
-    return this.#exited
+    this.#thread?.dismiss()
+    await this.#thread?.exited
   }
 
   /**
-   * Blocks until the thread is out of the runtime, at most `timeoutMs`. For the end of the process alone, which tears
-   * threads down wherever they are: `close` has the reason why that must not be inside the runtime.
+   * Blocks until the thread is out of the runtime, at most `timeoutMs`; returns whether it is. For the end of the process
+   * alone, which tears threads down wherever they are.
    */
-  awaitRuntime(timeoutMs: number): void {
-    Atomics.wait(this.#occupied, 0, 1, timeoutMs)
-  }
-
-  #send(request: SessionRequest): void {
-    this.#worker?.postMessage(request)
+  awaitRuntime(timeoutMs: number): boolean {
+    return this.#thread?.awaitRuntime(timeoutMs) ?? true
   }
 
   #launch(): void {
-    const { setup, threadUrl } = this.#options
-    const exited = Promise.withResolvers<void>()
-    this.#exited = exited.promise
+    const { setup, threadUrl: url } = this.#options
     this.#state = 'starting'
-    this.#lastWords = undefined
-    Atomics.store(this.#occupied, 0, 1)
-    const worker = new Worker(threadUrl, {
-      workerData: { ...setup, occupied: this.#occupied } satisfies SessionSetup,
-      name: `session ${setup.providers.map(labelOf).join('|')}`,
+    this.#thread = new Thread({
+      setup,
+      url,
+      // A thread that was left behind may still say something: nobody asks it any more.
+      onMessage: (thread, message) => thread === this.#thread && this.#onMessage(message),
+      onExit: (thread, code) => thread === this.#thread && this.#onExit(thread, code),
     })
-    worker.on('message', (message: SessionReply) => this.#onMessage(message))
-    worker.on('error', error => {
-      this.#lastWords ??= new SluiceError('session-failed', messageOf(error), { cause: error })
-    })
-    worker.on('exit', code => {
-      exited.resolve()
-      this.#onExit(code)
-    })
-    this.#worker = worker
   }
 
   #onMessage(message: SessionReply): void {
@@ -157,77 +170,108 @@ export class Session {
         this.#onOpened(message)
         break
       case 'refused':
-        this.#lastWords = new SluiceError(message.code, this.#refusal(message))
+        this.#thread!.lastWords = new SluiceError(message.code, this.#refusal(message))
         break
       case 'finished':
         this.#onRunEnd(run => this.#resolveRun(run, message))
         break
       case 'failed':
-        this.#onRunEnd(run => run.reject(new SluiceError('inference-failed', message.reason)))
+        this.#onRunEnd(run => run.reject(this.#runError('inference-failed', message.reason)))
     }
   }
 
   #onOpened({ provider, passedOver, signature }: Reply<'opened'>): void {
-    const { log } = this.#options
+    const { log, onEvent, onIdle } = this.#options
     for (const reason of passedOver)
       log.warn({ provider, reason }, 'A provider could not open the model; used the next')
-    if (this.#everOpened) log.info({ provider }, 'A session is back')
     this.#provider = provider
+    if (this.#everOpened) {
+      log.info({ session: this.#options.index, provider }, 'A session is back')
+      onEvent('restarted')
+    }
     this.#everOpened = true
     this.#lost = undefined
     this.#state = 'idle'
     this.#opened.resolve(signature)
-    this.#options.onIdle()
+    onIdle()
   }
 
   #onRunEnd(settle: (run: Run) => void): void {
-    const run = this.#run!
-    this.#run = undefined
     this.#state = 'idle'
-    settle(run)
-    this.#options.onIdle()
+    settle(this.#takeRun()!)
+    if (this.#distrusted !== undefined) this.#replace(this.#distrusted)
+    else this.#options.onIdle()
+  }
+
+  #takeRun(): Run | undefined {
+    const run = this.#run
+    this.#run = undefined
+    this.#watch.end()
+    return run
   }
 
   #resolveRun(run: Run, { computeMs, strings }: Reply<'finished'>): void {
     putStrings(run.slot.outputs, run.first, strings)
     this.#backoff.reset()
     const waitMs = Math.max(0, this.#options.clock.now() - run.handedOverAt - computeMs)
-    run.resolve({ computeMs, waitMs, provider: this.#provider })
+    run.resolve({ computeMs, waitMs, provider: this.#provider, session: this.#options.index })
   }
 
-  #onExit(code: number): void {
-    const reason = this.#lastWords?.message ?? `its thread ended with exit code ${code}`
-    this.#worker = undefined
-    Atomics.store(this.#occupied, 0, 0)
-    this.#rejectRun(reason)
+  #giveUp(): void {
+    const { runTimeoutMs, onEvent, onLeftBehind } = this.#options
+    const thread = this.#thread!
+    if (!thread.giveUp()) {
+      this.#watch.begin()
+      return
+    }
+    const run = this.#takeRun()!
+    const reason = `a run did not return within RUN_TIMEOUT_MS (${runTimeoutMs} ms)`
+    onEvent('hung')
+    onLeftBehind(thread, run.slot)
+    this.#goDown(reason, REPLACE_MS)
+    run.reject(this.#runError('session-hung', `${this.title} hangs: ${reason}`))
+  }
+
+  /** Leaves an idle thread behind, which then ends by itself. */
+  #replace(reason: string): void {
+    const { onEvent, onLeftBehind } = this.#options
+    const thread = this.#thread!
+    onEvent('distrusted')
+    onLeftBehind(thread, undefined)
+    thread.dismiss()
+    this.#goDown(reason, this.#backoff.next())
+  }
+
+  #onExit(thread: Thread, code: number): void {
+    const reason = thread.lastWords?.message ?? `its thread ended with exit code ${code}`
+    const run = this.#takeRun()
     if (this.#state === 'closed') {
+      run?.reject(new SluiceError('session-crashed', `${this.title} was closed during a run`))
       this.#opened.reject(new SluiceError('session-failed', 'the session was closed before the model was open'))
-    } else if (this.#everOpened) {
-      this.#scheduleRestart(reason)
-    } else {
+    } else if (!this.#everOpened) {
       this.#state = 'closed'
-      this.#opened.reject(this.#lastWords ?? new SluiceError('session-failed', this.#startFailure(reason)))
+      this.#opened.reject(thread.lastWords ?? new SluiceError('session-failed', this.#startFailure(reason)))
+    } else {
+      if (this.#state === 'starting') this.#lost = reason
+      else this.#options.onEvent('crashed')
+      this.#goDown(reason, run === undefined ? this.#backoff.next() : REPLACE_MS)
+      run?.reject(this.#runError('session-crashed', `${this.title} died during a run: ${reason}`))
     }
   }
 
-  #rejectRun(reason: string): void {
-    const closed = this.#state === 'closed'
-    const where = `session ${this.#provider}`
-    const message = closed ? `${where} was closed during a run` : `${where} died during a run: ${reason}`
-    this.#run?.reject(new SluiceError('session-crashed', message))
-    this.#run = undefined
+  #goDown(reason: string, delayMs: number): void {
+    const { clock, log, index, onDown } = this.#options
+    this.#state = 'down'
+    this.#thread = undefined
+    this.#distrusted = undefined
+    const fields = { session: index, provider: this.#provider, reason, restartMs: Math.round(delayMs) }
+    log.error(fields, 'A session is down; it starts again')
+    this.#restart = clock.after(delayMs, () => this.#launch())
+    onDown()
   }
 
-  #scheduleRestart(reason: string): void {
-    const { clock, log, onLost } = this.#options
-    const failedToOpen = this.#state === 'starting'
-    const delayMs = this.#backoff.next()
-    this.#state = 'crashed'
-    log.error({ provider: this.#provider, reason, restartMs: Math.round(delayMs) }, 'A session died; it starts again')
-    this.#restart = clock.after(delayMs, () => this.#launch())
-    if (!failedToOpen) return
-    this.#lost = reason
-    onLost()
+  #runError(code: RunError['code'], message: string): RunError {
+    return new RunError(code, message, this.#options.index)
   }
 
   #refusal({ code, reason }: Reply<'refused'>): string {

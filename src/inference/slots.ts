@@ -57,25 +57,35 @@ export function putStrings(columns: readonly TensorColumn[], first: number, take
   }
 }
 
-/** The slots of a pool: allocated once, then lent and taken back. */
+/**
+ * The slots of a pool: allocated once, then lent and taken back.
+ *
+ * A slot that a thread may still read, because its run was given up, is held back until `readerGone` says that the
+ * thread has ended; a spare takes its place. Spares cost addresses, not memory: nobody touches them until then.
+ */
 export class TensorSlots {
   readonly capacity: number
   /** The memory of each slot, in the order of their ids, for the threads. */
   readonly shared: readonly SharedSlot[]
   readonly #free: TensorSlot[]
+  readonly #spare: TensorSlot[]
   readonly #lent = new Set<TensorSlot>()
+  /** Threads that may still read a slot, for slots that have any. */
+  readonly #readers = new Map<TensorSlot, number>()
 
-  constructor(layout: SlotLayout, count: number, capacity: number) {
+  /** @param spares how many slots may be held back at a time without being missed */
+  constructor(layout: SlotLayout, count: number, capacity: number, spares = 0) {
     const allocate = (specs: readonly RowSpec[]) =>
       specs.map(spec =>
         spec.type === 'string' ? undefined : new SharedArrayBuffer(byteLength(spec.type, capacity * spec.width)),
       )
     this.capacity = capacity
-    this.shared = Array.from({ length: count }, () => ({
+    this.shared = Array.from({ length: count + spares }, () => ({
       inputs: allocate(layout.inputs),
       outputs: allocate(layout.outputs),
     }))
     this.#free = this.shared.map((memory, id) => viewSlot(id, layout, capacity, memory))
+    this.#spare = this.#free.splice(count)
   }
 
   /** A slot for the caller, the one last released first because the caches still know it; undefined if all are lent. */
@@ -88,7 +98,23 @@ export class TensorSlots {
   /** @throws SluiceError `internal` when the slot is not lent: two owners would overwrite each other's rows. */
   release(slot: TensorSlot): void {
     if (!this.#lent.delete(slot)) throw new SluiceError('internal', `slot ${slot.id} was released, but is not lent`)
-    this.#free.push(slot)
+    if (!this.#readers.has(slot)) this.#free.push(slot)
+    else if (this.#spare.length > 0) this.#free.push(this.#spare.pop()!)
+  }
+
+  /** A thread was given up that may still read the slot, which is lent. */
+  readerLeft(slot: TensorSlot): void {
+    this.#readers.set(slot, (this.#readers.get(slot) ?? 0) + 1)
+  }
+
+  /** That thread has ended. */
+  readerGone(slot: TensorSlot): void {
+    const left = this.#readers.get(slot)! - 1
+    if (left > 0) this.#readers.set(slot, left)
+    else {
+      this.#readers.delete(slot)
+      if (!this.#lent.has(slot)) this.#spare.push(slot)
+    }
   }
 
   isLent(slot: TensorSlot): boolean {

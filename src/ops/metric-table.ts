@@ -126,6 +126,13 @@ export const METRICS = {
     labels: PARTITION,
     help: '1 while the reading of a partition is paused because enough of it is in flight, otherwise 0.',
   },
+  halted: {
+    group: 'Partitions',
+    type: 'gauge',
+    name: 'sluice_partition_halted',
+    labels: PARTITION,
+    help: '1 while a partition is halted until a person decides, because records would be skipped or repeated; otherwise 0. /health/ready says why.',
+  },
   transactions: {
     group: 'Partitions',
     type: 'counter',
@@ -153,6 +160,20 @@ export const METRICS = {
     name: 'sluice_session_busy_seconds_total',
     labels: [...MODEL, 'provider'],
     help: 'Time that sessions spent running batches; its rate over the sessions is their use.',
+  },
+  sessionEvents: {
+    group: 'Sessions',
+    type: 'counter',
+    name: 'sluice_session_events_total',
+    labels: [...MODEL, 'provider', 'event'],
+    help: 'Sessions that crashed, hung or were distrusted because they failed on a good row, and that restarted after it.',
+  },
+  threadsLeftBehind: {
+    group: 'Sessions',
+    type: 'gauge',
+    name: 'sluice_session_threads_left_behind',
+    labels: MODEL,
+    help: 'Threads of lost sessions that have not ended: those that hang. The worker ends when there are more than 8.',
   },
   rebalances: {
     group: 'Worker',

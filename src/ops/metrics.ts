@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { BatcherTelemetry, PartitionTelemetry } from '../core/telemetry.ts'
+import type { BatcherTelemetry, PartitionTelemetry, PoolTelemetry, SessionEvent } from '../core/telemetry.ts'
 import { METRICS, type MetricTable } from './metric-table.ts'
 
 interface MetricsOptions {
@@ -62,6 +62,13 @@ export class Metrics {
 
   ready(value: boolean): void {
     this.#metric.ready.set(Number(value))
+  }
+
+  /** Whether an input partition is halted; undefined when it is not ours any more. */
+  halted(topic: string, partition: number, value: boolean | undefined): void {
+    const at = { topic, partition: String(partition) }
+    if (value === undefined) this.#metric.halted.remove(at)
+    else this.#metric.halted.set(at, Number(value))
   }
 
   /** The reporter of one assignment of an input partition, served by one model version. */
@@ -145,11 +152,27 @@ export class Metrics {
     }
   }
 
+  /** The reporter of the session pool of one model version. */
+  pool({ model, version }: ModelLabels): PoolTelemetry {
+    const at = { model, version }
+    const { sessionEvents, threadsLeftBehind } = this.#metric
+    threadsLeftBehind.set(at, 0)
+    return {
+      sessionOpened(provider) {
+        for (const event of SESSION_EVENTS) sessionEvents.inc({ ...at, provider, event }, 0)
+      },
+      sessionEvent: (provider, event) => sessionEvents.inc({ ...at, provider, event }),
+      threadsLeftBehind: count => threadsLeftBehind.set(at, count),
+    }
+  }
+
   /** Everything in the text format of Prometheus. */
   async expose(): Promise<{ readonly contentType: string; readonly body: string }> {
     return { contentType: this.#registry.contentType, body: await this.#registry.metrics() }
   }
 }
+
+const SESSION_EVENTS: readonly SessionEvent[] = ['crashed', 'hung', 'distrusted', 'restarted']
 
 function createMetrics(registry: Registry): Metric {
   const metrics = Object.entries(METRICS).map(([key, row]) => [key, createMetric(row, registry)])

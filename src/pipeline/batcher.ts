@@ -1,11 +1,12 @@
 import { Backoff } from '../core/backoff.ts'
 import type { Clock, Timer } from '../core/clock.ts'
-import { SluiceError } from '../core/errors.ts'
-import type { RunTimings, SessionPool } from '../core/inference.ts'
+import { asSluiceError, type SluiceError } from '../core/errors.ts'
+import type { Reservation, RunTimings, SessionPool } from '../core/inference.ts'
 import type { BatcherTelemetry, BatchTrigger } from '../core/telemetry.ts'
+import type { TensorSlot } from '../core/tensor.ts'
 import type { ModelIdentity } from '../core/transaction.ts'
 import { decide } from './batch-policy.ts'
-import { type IsolatedRun, runIsolated } from './isolation.ts'
+import { type IsolatedRun, type IsolationPort, runIsolated } from './isolation.ts'
 import { MicroBatch } from './micro-batch.ts'
 
 /** Something with records to decode: a partition task. */
@@ -25,11 +26,13 @@ export interface BatcherOptions {
   readonly telemetry: BatcherTelemetry
   readonly clock: Clock
   /**
-   * Runs a row that is known to be good. Asked before rows are called bad: when it fails too, the fault is the
-   * system's, and nothing is dead-lettered for it.
+   * Runs a row that is known to be good on this very session. Asked before a row is called bad: a session that fails on it
+   * is at fault itself, and nothing is dead-lettered for it.
    */
-  readonly probe: () => Promise<void>
-  /** A condition for people: no session can run the model; undefined when it can again. */
+  readonly probe: (session: number, by?: Reservation) => Promise<void>
+  /** Told of every batch that ran without a fault: its rows are good. */
+  readonly onGood?: (slot: TensorSlot) => void
+  /** A condition for people: why rows wait for the sessions; undefined when they run again. */
   readonly onCondition: (error: SluiceError | undefined) => void
 }
 
@@ -51,6 +54,8 @@ export class Batcher {
   #open: MicroBatch | undefined
   #pumping = false
   #closed = false
+  /** Batches that wait because a session is at fault. */
+  #stuck = 0
   #delay: Timer | undefined
 
   constructor(options: BatcherOptions) {
@@ -148,7 +153,9 @@ export class Batcher {
     const startedAt = clock.now()
     const running = this.#runUntilSettled(batch)
     telemetry.sessions(pool.size - pool.idle, pool.size)
-    const { timings, faults } = await running
+    const outcome = await running
+    if (outcome === undefined) return this.#drop(batch)
+    const { timings, faults } = outcome
     batch.faults = faults
     batch.model = this.#identity(timings)
     const computeMs = timings?.computeMs ?? 0
@@ -160,27 +167,41 @@ export class Batcher {
     this.#schedule()
   }
 
-  /** Bad rows are only called bad when a good row runs: otherwise the system is at fault, and the batch waits for it. */
-  async #runUntilSettled(batch: MicroBatch): Promise<IsolatedRun> {
-    const { pool, probe, clock, onCondition } = this.#options
+  /** Neither good nor bad is known of these rows, so nobody may be told that they are settled. */
+  #drop(batch: MicroBatch): void {
+    for (let parts = batch.parts.length; parts > 0; parts--) batch.letGo()
+  }
+
+  /** Rows wait as long as the sessions are at fault; undefined when the batcher is closed meanwhile. Never rejects. */
+  async #runUntilSettled(batch: MicroBatch): Promise<IsolatedRun | undefined> {
+    const { pool, probe, clock, onGood, onCondition } = this.#options
     const backoff = new Backoff(100, 5_000)
-    let waited = false
-    for (;;) {
-      const outcome = await runIsolated((first, rows) => pool.run(batch.slot, first, rows), batch.rows)
-      if (outcome.faults === undefined || this.#closed) {
-        if (waited) onCondition(undefined)
-        return outcome
-      }
+    const port: IsolationPort = {
+      run: (first, rows, choice) => pool.run(batch.slot, first, rows, choice),
+      probe,
+      reserve: choice => pool.reserve(choice),
+      distrust: (session, reason) => pool.distrust(session, reason),
+    }
+    let stuck = false
+    const freed = () => {
+      if (stuck && --this.#stuck === 0) onCondition(undefined)
+    }
+    while (!this.#closed) {
       try {
-        await probe()
-        onCondition(undefined)
+        const outcome = await runIsolated(port, batch.rows)
+        freed()
+        if (outcome.faults === undefined) onGood?.(batch.slot)
         return outcome
       } catch (error) {
-        waited = true
-        onCondition(asCondition(error))
+        if (this.#closed) break
+        if (!stuck) this.#stuck++
+        stuck = true
+        onCondition(asSluiceError(error, 'session-crashed'))
         await clock.sleep(backoff.next())
       }
     }
+    freed()
+    return undefined
   }
 
   /** One object for each provider, so that the header block it becomes is encoded once. */
@@ -193,9 +214,4 @@ export class Batcher {
     }
     return identity
   }
-}
-
-function asCondition(error: unknown): SluiceError {
-  const reason = error instanceof Error ? error.message : String(error)
-  return new SluiceError('session-crashed', `No session can run the model, not even on a golden sample: ${reason}`)
 }

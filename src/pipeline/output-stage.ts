@@ -1,5 +1,5 @@
 import type { PredictionEncoder } from '../core/codec.ts'
-import type { RecordFault } from '../core/errors.ts'
+import { ERRORS, type RecordFault } from '../core/errors.ts'
 import type { OutputWriter } from '../core/transaction.ts'
 import type { Part } from './task-run.ts'
 
@@ -30,9 +30,7 @@ export function emitPart(part: Part, stage: OutputStage): PartCounts {
     if (fault === undefined) counts.predictions++
     else {
       const reachedModel = undecodable === undefined ? part.microBatch!.model : undefined
-      const stageName =
-        undecodable !== undefined ? 'decode' : fault.code === 'inference-failed' ? 'inference' : 'encode'
-      stage.output.deadLetter(part.queued.batch, index, fault, stageName, reachedModel)
+      stage.output.deadLetter(part.queued.batch, index, fault, ERRORS[fault.code].stage, reachedModel)
       counts.deadLetters.push(fault.code)
     }
   }

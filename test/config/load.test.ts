@@ -64,6 +64,7 @@ const CASES: Record<SettingKey, { good: string; value: unknown; bad: string[] }>
   modelVersion: { good: '3', value: '3', bad: ['..', '3/4'] },
   sessions: { good: 'cpu*2', value: 'cpu*2', bad: ['a\0b'] },
   intraOpThreads: { good: '2', value: 2, bad: ['-1', 'all', '1.5', '1025'] },
+  runTimeoutMs: { good: '0', value: 0, bad: ['-1', '1s'] },
   inputFormat: { good: 'json', value: 'json', bad: ['csv'] },
   inputSchema: { good: 's.avsc', value: 's.avsc', bad: ['a\0b'] },
   outputFormat: { good: 'avro-raw', value: 'avro-raw', bad: ['protobuf'] },

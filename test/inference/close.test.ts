@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { MARK } from '../faults/marked-rows.ts'
 import { ManualTimers, openPool, rowSums } from './fixtures.ts'
 
 const run = promisify(execFile)
@@ -28,8 +29,11 @@ describe('closing a pool', () => {
 
   it('cancels the restart of a crashed session', async () => {
     const clock = new ManualTimers()
-    const pool = await openPool(rowSums(), 'cpu', { clock, threadUrl: new URL('./mortal-thread.ts', import.meta.url) })
-    await assert.rejects(pool.run(pool.acquire()!, 0, 13), { code: 'session-crashed' })
+    const threadUrl = new URL('./marked-thread.ts', import.meta.url)
+    const pool = await openPool(rowSums(), 'cpu', { clock, threadUrl, runTimeoutMs: 0 })
+    const slot = pool.acquire()!
+    slot.inputs[0]!.data[0] = MARK.kills
+    await assert.rejects(pool.run(slot, 0, 1), { code: 'session-crashed' })
     assert.equal(clock.pending, 1)
     await pool.close()
     assert.equal(clock.pending, 0)

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { type Clock, systemClock, type Timer } from '../../src/core/clock.ts'
 import { type Log, silentLog } from '../../src/core/log.ts'
 import type { ModelSpec } from '../../src/core/model.ts'
+import type { PoolTelemetry } from '../../src/core/telemetry.ts'
 import type { ElementType, RowSpec } from '../../src/core/tensor.ts'
 import { parseSessions } from '../../src/inference/placement.ts'
 import { createSessionPool, type OnnxSessionPool, type SessionPoolOptions } from '../../src/inference/pool.ts'
@@ -54,6 +55,7 @@ export async function openPool(
     sessions: parseSessions(sessions),
     intraOpThreads: 1,
     maxBatchSize: 64,
+    runTimeoutMs: 60_000,
     log: silentLog,
     clock: systemClock,
     ...options,
@@ -62,7 +64,8 @@ export async function openPool(
 
 /** The clock of the machine, but timers only fire when told to. */
 export class ManualTimers implements Clock {
-  readonly now = systemClock.now
+  #skipped = 0
+  readonly now = () => systemClock.now() + this.#skipped
   readonly wallTime = systemClock.wallTime
   readonly sleep = systemClock.sleep
   readonly #pending: { delayMs: number; callback: () => void }[] = []
@@ -72,19 +75,34 @@ export class ManualTimers implements Clock {
     const timer = { delayMs, callback }
     this.#pending.push(timer)
     this.#wake()
-    return { cancel: () => void this.#pending.splice(this.#pending.indexOf(timer), 1) }
+    return {
+      cancel: () => {
+        const at = this.#pending.indexOf(timer)
+        if (at >= 0) this.#pending.splice(at, 1)
+      },
+    }
   }
 
   /** Fires the next timer, as soon as there is one; resolves with the delay that it was set for. */
   async fire(): Promise<number> {
+    await this.armed()
+    const timer = this.#pending.shift()!
+    timer.callback()
+    return timer.delayMs
+  }
+
+  /** Resolves as soon as there is a timer. */
+  async armed(): Promise<void> {
     while (this.#pending.length === 0) {
       await new Promise<void>(resolve => {
         this.#wake = resolve
       })
     }
-    const timer = this.#pending.shift()!
-    timer.callback()
-    return timer.delayMs
+  }
+
+  /** Lets time pass in which no timer could fire. */
+  skip(ms: number): void {
+    this.#skipped += ms
   }
 
   get pending(): number {
@@ -105,4 +123,15 @@ export function recordingLog(): { log: Log; lines: string[] } {
     child: () => log,
   }
   return { log, lines }
+}
+
+/** Keeps what a pool reports, as text. */
+export function recordingTelemetry(): { telemetry: PoolTelemetry; events: string[] } {
+  const events: string[] = []
+  const telemetry: PoolTelemetry = {
+    sessionOpened: () => {},
+    sessionEvent: (provider, event) => events.push(`${provider} ${event}`),
+    threadsLeftBehind: count => events.push(`left behind ${count}`),
+  }
+  return { telemetry, events }
 }

@@ -54,8 +54,14 @@ class FakePool implements SessionPool {
         data[row * spec.width + e] = element
       })
     }
-    return { computeMs: 1, waitMs: 0, provider: `gpu:${slot.id}` }
+    return { computeMs: 1, waitMs: 0, provider: `gpu:${slot.id}`, session: slot.id }
   }
+
+  reserve(): Promise<never> {
+    return Promise.reject(new Error('nobody reserves here'))
+  }
+
+  distrust(): void {}
 
   onAvailable(): void {}
 

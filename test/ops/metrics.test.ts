@@ -59,6 +59,11 @@ function exercised(): Metrics {
   batcher.batch(1, 'session-free', { queueMs: 0, inputMs: 0.1, computeMs: 1 })
   batcher.sessions(1, 2)
   batcher.sessionBusyMs('cpu', 2500)
+  const pool = metrics.pool(MODEL)
+  pool.sessionOpened('cpu')
+  pool.sessionEvent('cpu', 'hung')
+  pool.threadsLeftBehind(1)
+  metrics.halted(AT.topic, AT.partition, true)
   metrics.rebalanced()
   metrics.ready(true)
   return metrics
@@ -104,6 +109,7 @@ describe('metrics', () => {
       [`sluice_transactions_total{outcome="fenced",${at}}`]: 0,
       [`sluice_lag_records{${at}}`]: 42,
       [`sluice_partition_paused{${at}}`]: 1,
+      [`sluice_partition_halted{${at}}`]: 1,
       [`sluice_batch_size_bucket{le="1",${model}}`]: 1,
       [`sluice_batch_size_bucket{le="64",${model}}`]: 2,
       [`sluice_batch_size_sum{${model}}`]: 65,
@@ -128,9 +134,12 @@ describe('metrics', () => {
     first.lag(5)
     first.recordsIn(3)
     first.remove()
+    metrics.halted(AT.topic, AT.partition, true)
+    metrics.halted(AT.topic, AT.partition, undefined)
     const gone = await read(metrics)
     assert.equal(gone.get('sluice_lag_records')!.series.size, 0)
     assert.equal(gone.get('sluice_partition_paused')!.series.size, 0)
+    assert.equal(gone.get('sluice_partition_halted')!.series.size, 0)
     metrics.partition({ ...AT, ...MODEL }).recordsIn(4)
     const back = await read(metrics)
     assert.deepEqual([...back.get('sluice_records_in_total')!.series.values()], [7])

@@ -214,7 +214,7 @@ test('a row that the model refuses is named, its neighbours are served', async (
     ],
   )
   assert.equal(source.results[2]!.output, predictionFor(3))
-  assert.equal(probes, 1)
+  assert.equal(probes, 2) // before and after
 })
 
 test('when not even a good row runs, rows wait and nobody blames them; people are told', async () => {
@@ -251,13 +251,53 @@ test('the condition is over once rows run again, whether or not any of them is b
   bench.probe = () => Promise.reject(new Error('no session'))
   new NumberSource(bench).offer(1)
   await settle()
-  for (let run = 0; run < 2; run++) {
-    bench.pool.runs[0]!.fail()
-    await settle()
-  }
+  bench.pool.runs[0]!.fail()
+  await settle()
   await bench.clock.advance(6_001)
   await finish(bench)
   assert.deepEqual(bench.conditions, ['session-crashed', undefined])
+})
+
+test('a session is named while its batch waits, and the others are served on the one that is well', async () => {
+  const bench = new Bench({ sessions: 2, slots: 4, capacity: 2 })
+  bench.probe = async session => {
+    if (session === 0) throw new Error('CUDA error 700')
+  }
+  const source = new NumberSource(bench)
+  source.offer(1, 2, 3, 4)
+  await settle()
+  for (let turn = 0; turn < 40 && source.results.length < 4; turn++) {
+    const run = bench.pool.runs[0]
+    if (run?.session === 0) run.fail()
+    else run?.succeed()
+    await settle()
+    if (bench.pool.runs.length === 0) await bench.clock.advance(6_001)
+  }
+  assert.deepEqual(
+    source.results.map(({ row, refused }) => [row, refused]).sort(),
+    [1, 2, 3, 4].map(row => [row, false]),
+  )
+  assert.ok(bench.pool.distrusted.length > 0)
+  for (const { session, reason } of bench.pool.distrusted) {
+    assert.equal(session, 0)
+    assert.match(reason, /row that is known to be good: CUDA error 700/)
+  }
+})
+
+test('batches that ran without a fault show good rows', async () => {
+  const good: number[] = []
+  const bench = new Bench({ onGood: slot => good.push(slot.inputs[0]!.data[0] as number) })
+  const source = new NumberSource(bench)
+  for (const row of [1, 2]) {
+    source.offer(row)
+    await settle()
+    while (bench.pool.runs.length > 0) {
+      if (row === 1) bench.pool.runs[0]!.fail()
+      else bench.pool.runs[0]!.succeed()
+      await settle()
+    }
+  }
+  assert.deepEqual(good, [2])
 })
 
 test('predictions of one provider share one identity, so that its headers are encoded once', async () => {
@@ -301,7 +341,7 @@ test('a slot comes back when the last part that reads it lets go', async () => {
   assert.equal(bench.pool.freeSlots, 1)
 })
 
-test('closed while no session runs, the batcher settles what runs and waits for nothing', async () => {
+test('closed while no session runs, the batcher calls nothing settled, waits for nothing and frees the slots', async () => {
   const bench = new Bench()
   bench.probe = () => Promise.reject(new Error('no session'))
   const source = new NumberSource(bench)
@@ -312,7 +352,7 @@ test('closed while no session runs, the batcher settles what runs and waits for 
     bench.pool.runs[0]!.fail()
     await settle()
   }
-  assert.equal(source.results.length, 2)
+  assert.equal(source.results.length, 0)
   assert.equal(bench.clock.waiting, 0)
   assert.equal(bench.pool.freeSlots, 2)
 })

@@ -1,5 +1,12 @@
 import assert from 'node:assert/strict'
-import type { RunTimings, SessionPool } from '../../src/core/inference.ts'
+import {
+  type Reservation,
+  RunError,
+  type RunFailure,
+  type RunTimings,
+  type SessionChoice,
+  type SessionPool,
+} from '../../src/core/inference.ts'
 import type { TensorColumn, TensorSlot } from '../../src/core/tensor.ts'
 
 /** What the model of these tests answers for a feature. */
@@ -12,8 +19,11 @@ export interface FakeRun {
   readonly rows: number
   /** The features in its rows. */
   readonly features: readonly number[]
+  /** The session that has it. */
+  readonly session: number
   succeed(): void
-  fail(error?: Error): void
+  /** Fails as a session does; another error than a `RunError` is one of the pool as a whole. */
+  fail(error?: Error | RunFailure): void
 }
 
 export interface FakePoolOptions {
@@ -25,7 +35,8 @@ export interface FakePoolOptions {
 }
 
 interface Waiting {
-  readonly start: () => void
+  readonly choice: SessionChoice | undefined
+  readonly start: (session: number) => void
 }
 
 /** Sessions that work when the test tells them to. Slots that nobody owns hold NaN, so that a late look at them shows. */
@@ -34,6 +45,8 @@ export class FakePool implements SessionPool {
   readonly slots: readonly TensorSlot[]
   /** Under way, oldest first. */
   readonly runs: FakeRun[] = []
+  /** What it was told to replace, and why. */
+  readonly distrusted: { readonly session: number; readonly reason: string }[] = []
   readonly #free: TensorSlot[]
   readonly #waiting: Waiting[] = []
   #listener = () => {}
@@ -73,19 +86,18 @@ export class FakePool implements SessionPool {
     this.#listener = listener
   }
 
-  run(slot: TensorSlot, first: number, rows: number): Promise<RunTimings> {
+  run(slot: TensorSlot, first: number, rows: number, choice?: SessionChoice): Promise<RunTimings> {
     const { promise, resolve, reject } = Promise.withResolvers<RunTimings>()
-    const start = () => {
+    const start = (session: number) => {
       const end = () => {
         this.runs.splice(this.runs.indexOf(run), 1)
-        const next = this.#waiting.shift()
-        if (next === undefined) this.#listener()
-        else next.start()
+        this.#serveWaiting()
       }
       const run: FakeRun = {
         slot,
         first,
         rows,
+        session,
         features: Array.from(slot.inputs[0]!.data as Float64Array).slice(first, first + rows),
         succeed: () => {
           const outputs = slot.outputs[0]!.data as Float64Array
@@ -93,18 +105,45 @@ export class FakePool implements SessionPool {
             outputs[first + i] = predictionFor(feature)
           })
           end()
-          resolve({ computeMs: 1, waitMs: 0, provider: 'cpu' })
+          resolve({ computeMs: 1, waitMs: 0, provider: 'cpu', session })
         },
-        fail: (error = new Error('the session failed')) => {
+        fail: (error = 'inference-failed') => {
           end()
-          reject(error)
+          reject(typeof error === 'string' ? new RunError(error, 'the session failed', session) : error)
         },
       }
       this.runs.push(run)
     }
-    if (this.idle > 0) start()
-    else this.#waiting.push({ start })
+    this.#waiting.push({ choice, start })
+    this.#serveWaiting()
     return promise
+  }
+
+  async reserve(choice?: SessionChoice): Promise<Reservation> {
+    return { session: this.#idleSession(choice) ?? 0, release: () => {} }
+  }
+
+  distrust(session: number, reason: string): void {
+    this.distrusted.push({ session, reason })
+  }
+
+  /** The first idle session that may take it takes the first run that waits. */
+  #serveWaiting(): void {
+    for (const waiting of this.#waiting.splice(0)) {
+      const session = this.#idleSession(waiting.choice)
+      if (session === undefined) this.#waiting.push(waiting)
+      else waiting.start(session)
+    }
+    if (this.idle > 0) this.#listener()
+  }
+
+  #idleSession(choice: SessionChoice | undefined): number | undefined {
+    const busy = new Set(this.runs.map(({ session }) => session))
+    const takes = (session: number) => {
+      if (choice === undefined) return true
+      return 'only' in choice ? session === choice.only : this.size === 1 || session !== choice.not
+    }
+    return Array.from({ length: this.size }, (_, session) => session).find(at => !busy.has(at) && takes(at))
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,6 @@
 import type { SluiceError } from '../../src/core/errors.ts'
 import { silentLog } from '../../src/core/log.ts'
+import type { TensorSlot } from '../../src/core/tensor.ts'
 import { Batcher } from '../../src/pipeline/batcher.ts'
 import { PartitionTask } from '../../src/pipeline/partition-task.ts'
 import type { TaskEnd, TaskOptions } from '../../src/pipeline/task-contract.ts'
@@ -14,6 +15,7 @@ export const MODEL = { name: 'iris', version: '3', sha256: '0123456789abcdef' }
 interface BenchOptions extends FakePoolOptions {
   readonly maxQueueDelayMs?: number
   readonly clock?: FakeClock
+  readonly onGood?: (slot: TensorSlot) => void
 }
 
 /** The sessions that tasks share, and the batcher in front of them. */
@@ -22,7 +24,7 @@ export class Bench {
   readonly pool: FakePool
   readonly telemetry = new FakeBatcherTelemetry()
   readonly conditions: (string | undefined)[] = []
-  probe: () => Promise<void> = async () => {}
+  probe: (session: number) => Promise<void> = async () => {}
   readonly batcher: Batcher
 
   constructor(options: BenchOptions = {}) {
@@ -34,7 +36,8 @@ export class Bench {
       maxQueueDelayMs: options.maxQueueDelayMs ?? 0,
       telemetry: this.telemetry,
       clock: this.clock,
-      probe: () => this.probe(),
+      probe: session => this.probe(session),
+      ...(options.onGood === undefined ? {} : { onGood: options.onGood }),
       onCondition: error => this.conditions.push(error?.code),
     })
   }

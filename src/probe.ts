@@ -1,0 +1,50 @@
+import { SluiceError } from './core/errors.ts'
+import { type Reservation, RunError } from './core/inference.ts'
+import type { ModelSpec } from './core/model.ts'
+import { packObject } from './core/rows.ts'
+import type { TensorColumn, TensorSlot } from './core/tensor.ts'
+import type { OnnxSessionPool } from './inference/pool.ts'
+
+/**
+ * A row that is known to be good, in a slot of its own, to tell a bad session from a bad row: the first golden sample, or,
+ * for a bundle without any, the first row that ran well. Before there is one, a session cannot be told from its rows.
+ */
+export class Probe {
+  readonly #pool: OnnxSessionPool
+  readonly #slot: TensorSlot
+  #known: boolean
+
+  /** @param sample the input of a golden sample, if there is one */
+  constructor(spec: ModelSpec, pool: OnnxSessionPool, sample: Readonly<Record<string, unknown>> | undefined) {
+    const slot = pool.acquire()
+    if (slot === undefined) throw new SluiceError('internal', 'The session pool has no slot for the probe.')
+    if (sample !== undefined) packObject(sample, spec.inputs, slot.inputs, 0, true)
+    this.#pool = pool
+    this.#slot = slot
+    this.#known = sample !== undefined
+  }
+
+  /**
+   * Runs the good row on this very session.
+   * @throws SluiceError when the session fails on it, or cannot be expected back
+   */
+  async run(session: number, by?: Reservation): Promise<void> {
+    const known = this.#known
+    try {
+      await this.#pool.run(this.#slot, 0, 1, { only: session, by })
+    } catch (error) {
+      if (known || !(error instanceof RunError)) throw error
+    }
+  }
+
+  /** The first row of this slot ran well. Costs nothing once there is a good row. */
+  learn(slot: TensorSlot): void {
+    if (this.#known) return
+    this.#known = true
+    for (const [i, column] of slot.inputs.entries()) copyFirstRow(column, this.#slot.inputs[i]!)
+  }
+}
+
+function copyFirstRow({ spec, data }: TensorColumn, target: TensorColumn): void {
+  for (let at = 0; at < spec.width; at++) target.data[at] = data[at]!
+}
