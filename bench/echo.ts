@@ -9,10 +9,12 @@ import { silentLog } from '../src/core/log.ts'
 import { type FetchedRecords, offsetOf } from '../src/core/record-batch.ts'
 import { Signal } from '../src/core/signal.ts'
 import type { FetchTarget } from '../src/core/transaction.ts'
+import { clusterTools } from '../src/kafka/cluster.ts'
 import { Fetcher } from '../src/kafka/fetcher.ts'
 import { KafkaLinks } from '../src/kafka/links.ts'
 import { Membership } from '../src/kafka/membership.ts'
 import { KafkaOutputWriter } from '../src/kafka/output-writer.ts'
+import type { PartitionLog } from '../src/kafka/partition-log.ts'
 import { StartPolicy } from '../src/kafka/start-policy.ts'
 import { TransactionalCommitter } from '../src/kafka/transactional-committer.ts'
 import { TransactionalProducer } from '../src/kafka/transactional-producer.ts'
@@ -26,17 +28,15 @@ const value = Buffer.alloc(Number(valueBytes), 0x2a)
 const model = { name: 'echo', version: '1', sha256: '0'.repeat(64), provider: 'cpu' }
 
 const brokers = process.env.KAFKA_BROKERS!.split(',')
-const links = new KafkaLinks(
-  { brokers, clientId: 'echo', requestTimeoutMs: 10_000, metadataMaxAgeMs: 60_000 },
-  groupId,
-  silentLog,
-  clock,
-)
+const connection = { brokers, clientId: 'echo', requestTimeoutMs: 10_000, metadataMaxAgeMs: 60_000 }
+const links = new KafkaLinks(clusterTools(connection, silentLog), groupId, clock)
 await links.connect([inputTopic, outputTopic], true)
 
+const logs = new Map<number, PartitionLog>()
 const fetcher = new Fetcher({
   cluster: links.data.cluster,
   topic: inputTopic,
+  logs,
   clock,
   maxWaitMs: 100,
   maxPartitionBytes: 1 << 20,
@@ -107,7 +107,8 @@ function createCommitter(partition: number): TransactionalCommitter {
   })
   const generation = () => membership.current
   const { cluster } = links.data
-  const start = new StartPolicy({ ...shared, cluster, startFrom: 'earliest', onOffsetLoss: 'stop', generation })
+  const settings = { startFrom: 'earliest', onOffsetLoss: 'stop' } as const
+  const start = new StartPolicy({ ...shared, ...settings, cluster, generation, logs, log: silentLog })
   const coordinator = links.transactionCoordinator(link, transactionalId)
   const producer = new TransactionalProducer({ ...shared, transactionalId, transactionTimeoutMs: 30_000, coordinator })
   return new TransactionalCommitter({ topic: inputTopic, partition, producer, output, start })

@@ -1,10 +1,12 @@
 import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
+import type { Log } from './core/log.ts'
 import type { Committer } from './core/transaction.ts'
 import { AtLeastOnceCommitter } from './kafka/at-least-once-committer.ts'
 import type { KafkaLinks } from './kafka/links.ts'
 import type { Assignment } from './kafka/membership.ts'
 import { KafkaOutputWriter } from './kafka/output-writer.ts'
+import type { PartitionLog } from './kafka/partition-log.ts'
 import { StartPolicy } from './kafka/start-policy.ts'
 import { TransactionalCommitter } from './kafka/transactional-committer.ts'
 import { TransactionalProducer } from './kafka/transactional-producer.ts'
@@ -15,29 +17,35 @@ type CommitSettings = Settings & {
   readonly deadLetterTopic: string
 }
 
-/**
- * A committer for one assignment of a partition, with a producer of its own, in the guarantee that the settings name.
- * @param generation the generation that this member is in when it is asked
- */
-export function createCommitter(
-  settings: CommitSettings,
-  links: KafkaLinks,
-  partition: number,
-  clock: Clock,
-  generation: () => Assignment | undefined,
-): Committer {
+/** What a committer needs of its replica. */
+export interface CommitterTools {
+  readonly links: KafkaLinks
+  readonly clock: Clock
+  readonly log: Log
+  /** The generation that this member is in when it is asked. */
+  readonly generation: () => Assignment | undefined
+  /** Ends the membership in whose name a commit got no answer. */
+  readonly renounce: () => Promise<void>
+  /** The logs that the replica reads, by partition; shared with its fetcher. */
+  readonly logs: Map<number, PartitionLog>
+}
+
+/** A committer for one assignment of a partition, with a producer of its own, in the guarantee that the settings name. */
+export function createCommitter(settings: CommitSettings, partition: number, tools: CommitterTools): Committer {
+  const { links, clock, log, generation, renounce, logs } = tools
   const { groupId, inputTopic: topic, requestTimeoutMs, startFrom, onOffsetLoss } = settings
   const { cluster, groupCoordinator } = links.producerLink(partition)
   const shared = { groupId, topic, partition, groupCoordinator, requestTimeoutMs, clock }
   const output = createOutput(settings, links, clock)
-  const start = new StartPolicy({ ...shared, cluster: links.data.cluster, startFrom, onOffsetLoss, generation })
+  const policy = { ...shared, cluster: links.data.cluster, startFrom, onOffsetLoss, generation, logs, log }
   if (settings.processingGuarantee === 'at-least-once') {
-    return new AtLeastOnceCommitter({ ...shared, cluster, output, start, generation })
+    return new AtLeastOnceCommitter({ ...shared, cluster, output, start: new StartPolicy(policy) })
   }
   const transactionalId = `${groupId}.${topic}.${partition}`
   const { transactionTimeoutMs } = settings
   const coordinator = links.transactionCoordinator({ cluster, groupCoordinator }, transactionalId)
   const producer = new TransactionalProducer({ ...shared, cluster, transactionalId, transactionTimeoutMs, coordinator })
+  const start = new StartPolicy({ ...policy, renounce, usedBefore: () => producer.usedBefore() })
   return new TransactionalCommitter({ topic, partition, producer, output, start })
 }
 

@@ -7,6 +7,7 @@ import type { Log } from './core/log.ts'
 import { Fetcher } from './kafka/fetcher.ts'
 import type { KafkaLinks } from './kafka/links.ts'
 import { Membership } from './kafka/membership.ts'
+import type { PartitionLog } from './kafka/partition-log.ts'
 import type { Health } from './ops/health.ts'
 import type { Metrics } from './ops/metrics.ts'
 import { AssignedTasks } from './pipeline/assignment.ts'
@@ -48,6 +49,8 @@ interface ReplicaOptions {
 /** The journey of a record, assembled: membership assigns, the fetcher feeds the tasks, one batcher serves them all. */
 export class Replica {
   readonly #options: ReplicaOptions
+  /** What the tasks read, by partition: their committers find it out, the fetcher reads from it. */
+  readonly #logs = new Map<number, PartitionLog>()
   readonly #fetcher: Fetcher
   readonly #batcher: Batcher
   readonly #tasks: AssignedTasks
@@ -103,6 +106,7 @@ export class Replica {
     return new Fetcher({
       cluster: links.data.cluster,
       topic: settings.inputTopic,
+      logs: this.#logs,
       clock: tools.clock,
       maxWaitMs: settings.fetchMaxWaitMs,
       maxPartitionBytes: settings.fetchMaxBytes,
@@ -119,7 +123,8 @@ export class Replica {
       maxQueueDelayMs: settings.maxQueueDelayMs,
       telemetry: tools.metrics.batcher({ model: name, version }),
       clock: tools.clock,
-      probe: () => model.probe(),
+      probe: (session, by) => model.probe.run(session, by),
+      onGood: slot => model.probe.learn(slot),
       onCondition: this.#condition('sessions'),
     })
   }
@@ -132,6 +137,7 @@ export class Replica {
       onTaskGone: task => {
         this.#fetcher.remove(task)
         tools.health.clear(conditionOf(task.partition))
+        tools.metrics.halted(task.topic, task.partition, undefined)
       },
       confirm: () => this.#membership.confirm(),
       onFailed,
@@ -144,15 +150,20 @@ export class Replica {
     const { settings, tools, links, model, codec } = this.#options
     const { inputTopic: topic } = settings
     const { name, version } = model.spec
+    const { clock } = tools
+    const log = tools.log.child({ partition })
+    const generation = () => this.#membership.current
+    const renounce = () => this.#membership.renounce()
+    tools.metrics.halted(topic, partition, false)
     return new PartitionTask({
       ...codec,
       topic,
       partition,
-      committer: createCommitter(settings, links, partition, tools.clock, () => this.#membership.current),
+      committer: createCommitter(settings, partition, { links, clock, log, generation, renounce, logs: this.#logs }),
       batcher: this.#batcher,
       telemetry: tools.metrics.partition({ topic, partition, model: name, version }),
-      log: tools.log.child({ partition }),
-      clock: tools.clock,
+      log,
+      clock,
       maxInFlight: settings.maxInFlightRecords,
       maxInFlightBytes: settings.maxInFlightBytes,
       maxOutputBytes: settings.maxOutputBytes,
@@ -160,6 +171,7 @@ export class Replica {
       limit,
       onCondition: error => {
         this.#condition(conditionOf(partition))(error)
+        tools.metrics.halted(topic, partition, error?.response === 'halt')
         this.#heard(partition)
       },
       onWanted: () => {
@@ -169,7 +181,7 @@ export class Replica {
     })
   }
 
-  /** The worker runs once every partition of its first assignment is worked on, or has said what keeps it. */
+  /** The worker runs once every partition of its first assignment is worked on, has said what keeps it, or has moved on. */
   #heard(partition?: number): void {
     if (this.#unheard === undefined) return
     if (partition !== undefined) this.#unheard.delete(partition)
@@ -189,7 +201,7 @@ export class Replica {
       log: tools.log,
       onAssigned: ({ partitions, continuous }) => {
         tools.metrics.rebalanced()
-        this.#unheard ??= new Set(partitions)
+        this.#unheard = new Set([...(this.#unheard ?? partitions)].filter(p => partitions.includes(p)))
         this.#tasks.assign(partitions, continuous)
         this.#heard()
       },

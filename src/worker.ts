@@ -2,6 +2,7 @@ import { connectionOptions } from './connection.ts'
 import { Backoff } from './core/backoff.ts'
 import type { PredictionEncoder } from './core/codec.ts'
 import { SluiceError } from './core/errors.ts'
+import { clusterTools } from './kafka/cluster.ts'
 import { KafkaLinks } from './kafka/links.ts'
 import type { WorkerStatus } from './ops/status.ts'
 import type { PartitionTask } from './pipeline/partition-task.ts'
@@ -20,6 +21,7 @@ export class Worker {
   readonly #settings: WorkerSettings
   readonly #tools: WorkerTools
   readonly #links: KafkaLinks
+  readonly #failure = Promise.withResolvers<never>()
   #model: ServedModel | undefined
   #replica: Replica | undefined
 
@@ -27,7 +29,10 @@ export class Worker {
   constructor(settings: WorkerSettings, tools: WorkerTools) {
     this.#settings = settings
     this.#tools = tools
-    this.#links = new KafkaLinks(connectionOptions(settings), settings.groupId, tools.log, tools.clock)
+    // Whoever waits for it hears of it: one that comes while nobody does is no defect.
+    this.#failure.promise.catch(() => {})
+    const kafka = clusterTools(connectionOptions(settings), tools.log)
+    this.#links = new KafkaLinks(kafka, settings.groupId, tools.clock)
   }
 
   /**
@@ -38,7 +43,12 @@ export class Worker {
     const { health, log, clock } = this.#tools
     health.enter('STARTING')
     try {
-      this.#model = await openModel(this.#settings, log, clock)
+      this.#model = await openModel(this.#settings, {
+        log,
+        clock,
+        telemetry: version => this.#tools.metrics.pool(version),
+        onCondition: error => this.#onSessions(error),
+      })
       const codec = await this.#connect(this.#model, signal)
       if (codec !== undefined) await this.#serve(this.#model, codec, signal)
     } finally {
@@ -103,20 +113,31 @@ export class Worker {
     return false
   }
 
+  /** What the pool says of its sessions as a whole. */
+  #onSessions(error: SluiceError | undefined): void {
+    const { health } = this.#tools
+    if (error === undefined) health.clear('session-pool')
+    else if (error.response === 'exit') this.#failure.reject(error)
+    else health.set('session-pool', error)
+  }
+
   async #serve(model: ServedModel, codec: ModelCodec, signal: AbortSignal): Promise<void> {
-    const failure = Promise.withResolvers<never>()
     const replica = new Replica({
       settings: this.#settings,
       tools: this.#tools,
       links: this.#links,
       model,
       codec,
-      onFailed: failure.reject,
+      onFailed: this.#failure.reject,
     })
     this.#replica = replica
     replica.start()
     try {
-      await Promise.race([stopped(signal), failure.promise])
+      await Promise.race([stopped(signal), this.#failure.promise])
+    } catch (error) {
+      // What these would have to finish is what keeps them from finishing.
+      if (error instanceof SluiceError && error.code === 'sessions-hung') replica.abort()
+      throw error
     } finally {
       this.#tools.health.enter('DRAINING')
       await this.#drain(replica)

@@ -1,3 +1,9 @@
+/**
+ * The longest wait for brokers that are away, in milliseconds: once they are back, everybody is at work again within
+ * little more. One attempt a second is nothing to a broker that answers.
+ */
+export const LONGEST_BROKER_WAIT_MS = 1_000
+
 /** Exponential growth from `firstMs` to `maxMs`, with up to a fifth of jitter so that replicas do not move in step. */
 export class Backoff {
   readonly #firstMs: number

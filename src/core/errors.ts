@@ -125,8 +125,20 @@ export const ERRORS = {
   'inference-failed': row(
     'inference',
     'dead-letter',
-    'The model fails on this row, alone, twice.',
+    'The model fails on this row, alone, twice, and not on a row that is known to be good.',
     'Run the row with `sluice predict` to see the failure; correct the data or the model.',
+  ),
+  'inference-crashed': row(
+    'inference',
+    'dead-letter',
+    'The session thread dies on this row, alone, twice, and not on a row that is known to be good.',
+    'Run the row with `sluice predict` to see it; correct the data, the model or its custom operators.',
+  ),
+  'inference-hung': row(
+    'inference',
+    'dead-letter',
+    'The model does not return from this row, alone, within RUN_TIMEOUT_MS, and does from a row that is known to be good.',
+    'Run the row with `sluice predict`; if it is only slow, raise RUN_TIMEOUT_MS.',
   ),
   'prediction-too-large': row(
     'encode',
@@ -178,11 +190,17 @@ export const ERRORS = {
     'SESSIONS names an execution provider that this runtime does not have.',
     'Use a provider that the message lists, or install its libraries (docs/inference.md).',
   ),
+  'sessions-hung': row(
+    'inference',
+    'exit',
+    'So many session threads hang in the runtime that only a new process can free what they hold.',
+    'Let the orchestrator start the worker again. If it repeats, look at the device and its driver; a dead letter of code inference-hung names a row that does it.',
+  ),
   'broker-too-old': row(
     'start',
     'exit',
-    'The broker is older than Kafka 4.0, whose coordinators apply transactional offsets late.',
-    'Upgrade the cluster, or set PROCESSING_GUARANTEE=at-least-once.',
+    'The broker is older than Kafka 4.0, which exactly-once needs, or than Kafka 3.1, which everything needs.',
+    'Upgrade the cluster; with Kafka 3.1 to 3.9, PROCESSING_GUARANTEE=at-least-once works.',
   ),
   'authentication-failed': row(
     'start',
@@ -240,6 +258,12 @@ export const ERRORS = {
     'A session thread died; its rows run again on another.',
     'Nothing at first. If it repeats, look for a model or library that kills the process.',
   ),
+  'session-hung': row(
+    'inference',
+    'retry',
+    'A run did not return within RUN_TIMEOUT_MS; its thread is left behind, its rows run again on another.',
+    'Nothing at first. If it repeats, look at the device and its driver, or raise RUN_TIMEOUT_MS if the model is that slow.',
+  ),
   'output-refused': row(
     'commit',
     'retry',
@@ -263,14 +287,33 @@ export const ERRORS = {
   'offset-out-of-range': row(
     'fetch',
     'halt',
-    'The committed offset is outside the log: retention removed unread records, or the topic was recreated.',
+    'The committed offset is outside the log: retention removed unread records, or the log was cut off at its end.',
     'Decide: the message says which offsets are lost; ON_OFFSET_LOSS=continue accepts that and reads on.',
+  ),
+  'topic-recreated': row(
+    'fetch',
+    'halt',
+    'The input topic was deleted and created again: the committed offset belongs to the old one.',
+    'Decide: the message says what can no longer be read; ON_OFFSET_LOSS=continue accepts that and begins the new topic at START_FROM.',
+  ),
+  'log-truncated': row(
+    'fetch',
+    'halt',
+    'Records that the group has read are gone from the end of the log, and others may have taken their offsets.',
+    'Decide: the message says which; ON_OFFSET_LOSS=continue accepts that and reads on where the log was cut off. Look for an unclean leader election or a lost disk.',
   ),
   'offset-missing': row(
     'fetch',
     'halt',
     'The group has worked on this partition before, but its committed offset is gone.',
     'Decide: restore the offset, or set ON_OFFSET_LOSS=continue to start again from START_FROM.',
+  ),
+  // What `sluice audit` has to say.
+  'audit-failed': row(
+    'commit',
+    'exit',
+    'The audit found records that are lost, doubled, misordered, torn or foreign, or could not read all that it had to.',
+    'docs/audit.md says how to read the report; the examples name records to look at.',
   ),
   internal: row(
     'start',

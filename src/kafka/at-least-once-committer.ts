@@ -4,7 +4,6 @@ import { SluiceError } from '../core/errors.ts'
 import { type Committer, FencedError, type StartPosition } from '../core/transaction.ts'
 import { BatchSender, type ProducerIdentity } from './batch-sender.ts'
 import type { Coordinator } from './coordinator.ts'
-import type { Assignment } from './membership.ts'
 import type { KafkaOutputWriter } from './output-writer.ts'
 import { isRebalancing, protocolType, translate } from './protocol-errors.ts'
 import type { StartPolicy } from './start-policy.ts'
@@ -19,8 +18,6 @@ export interface AtLeastOnceCommitterOptions {
   readonly start: StartPolicy
   readonly requestTimeoutMs: number
   readonly clock: Clock
-  /** The generation that this member is in now; offsets are committed in its name. */
-  readonly generation: () => Assignment | undefined
 }
 
 /**
@@ -45,8 +42,9 @@ export class AtLeastOnceCommitter implements Committer {
     const pinned = await start.pinFirstOffset()
     this.#identity = await this.#newIdentity()
     this.#sender.reset()
-    const position = await start.position()
-    return { offset: position.offset, committed: position.committed && pinned === undefined }
+    const { offset, committed, settled } = await start.position()
+    if (!settled) await this.#commitOffset(offset)
+    return { offset, committed: committed && !pinned }
   }
 
   async commit(nextOffset: number): Promise<void> {
@@ -78,16 +76,17 @@ export class AtLeastOnceCommitter implements Committer {
   }
 
   /**
-   * Commits in the name of the generation that this member is in. While the group rebalances the coordinator refuses,
-   * so it waits for the next generation; if there is none in time, the partition belongs to somebody else.
+   * Commits in the name of the generation that this member is in, if the partition is its own there: a former owner that
+   * still drains must not set back the offset of the new one. While the group rebalances the coordinator refuses, so it
+   * waits for the next generation; if there is none in time, the partition belongs to somebody else.
    */
   async #commitOffset(offset: number): Promise<void> {
-    const { groupCoordinator, groupId, topic, partition, requestTimeoutMs, clock } = this.#options
-    const topics = [{ topic, partitions: [{ partition, offset: String(offset), metadata: '' }] }]
+    const { groupCoordinator, groupId, topic, partition, requestTimeoutMs, clock, start } = this.#options
+    const topics = [{ topic, partitions: [{ partition, offset: String(offset), metadata: start.mark(offset) }] }]
     const backoff = new Backoff(20, 500)
     const deadline = clock.now() + requestTimeoutMs
     for (;;) {
-      const { generationId: groupGenerationId, memberId } = this.#member()
+      const { generationId: groupGenerationId, memberId } = start.ownership()
       const request = { groupId, groupGenerationId, memberId, topics }
       try {
         await groupCoordinator.send(requestTimeoutMs, broker => broker.offsetCommit(request))
@@ -100,11 +99,5 @@ export class AtLeastOnceCommitter implements Committer {
         await clock.sleep(backoff.next())
       }
     }
-  }
-
-  #member(): Assignment {
-    const member = this.#options.generation()
-    if (member !== undefined) return member
-    throw new FencedError(`${this.#options.topic}/${this.#options.partition} is no longer assigned here.`)
   }
 }

@@ -79,23 +79,35 @@ function kafkajsLogger(log: Log): KafkajsLogger {
   return loggers.createLogger({ level: WARN, logCreator: () => forward })
 }
 
-/** API key and version that arrived with Kafka 4.0 (EndTxn 5, KIP-890). */
-const END_TXN = 26
-const END_TXN_OF_KAFKA_4 = 5
+/** An API that arrived in some version with a release of Kafka, and what needs that release. */
+interface Milestone {
+  readonly api: string
+  readonly key: number
+  readonly version: number
+  readonly release: string
+  readonly need: string
+}
+
+/** Topics are read by their ids (Fetch 13, KIP-516). */
+const TOPIC_IDS: Milestone = { api: 'Fetch', key: 1, version: 13, release: '3.1', need: 'Sluice needs' }
+
+/** Before, coordinators may show a committed offset before they applied the transaction that moved it (KIP-890). */
+const TRANSACTIONS: Milestone = { api: 'EndTxn', key: 26, version: 5, release: '4.0', need: 'exactly-once needs' }
 
 /**
- * Refuses exactly-once on brokers before Kafka 4.0: their coordinators may show a committed offset before they applied
- * the transaction that moved it.
+ * Refuses brokers that are older than the guarantee allows.
  * @throws SluiceError `broker-too-old`
  */
-export function requireKafka4(cluster: KafkajsCluster): void {
+export function requireRelease(cluster: KafkajsCluster, exactlyOnce: boolean): void {
   const versions = cluster.brokerPool.seedBroker?.versions ?? {}
-  const newest = versions[END_TXN]?.maxVersion ?? 0
-  if (newest >= END_TXN_OF_KAFKA_4) return
-  throw new SluiceError(
-    'broker-too-old',
-    `The broker speaks EndTxn up to version ${newest}, so it is older than Kafka 4.0, which exactly-once needs here.`,
-  )
+  for (const { api, key, version, release, need } of exactlyOnce ? [TRANSACTIONS, TOPIC_IDS] : [TOPIC_IDS]) {
+    const newest = versions[key]?.maxVersion ?? 0
+    if (newest >= version) continue
+    throw new SluiceError(
+      'broker-too-old',
+      `The broker speaks ${api} up to version ${newest}, so it is older than Kafka ${release}, which ${need} here.`,
+    )
+  }
 }
 
 /**

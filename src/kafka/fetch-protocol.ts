@@ -1,8 +1,9 @@
 import protocol from 'kafkajs/src/protocol/error.js'
 import type { AbortedTransaction } from './aborted-transactions.ts'
-import { type EncodedRequest, sizeOfString, WireReader, WireWriter } from './wire.ts'
+import { type EncodedRequest, sizeOfUvarint, type Uuid, WireReader, WireWriter } from './wire.ts'
 
-const API = { apiKey: 1, apiVersion: 11, apiName: 'Fetch' } as const
+/** The first version that names topics by their ids (KIP-516), so never reads another topic of the same name. */
+const API = { apiKey: 1, apiVersion: 13, apiName: 'Fetch' } as const
 const CONSUMER = -1
 const READ_COMMITTED = 1
 /** No incremental fetch session: each request says everything it wants. */
@@ -11,12 +12,12 @@ const UNKNOWN = -1
 /** Answer as soon as there is anything. */
 const MIN_BYTES = 1
 
-/** Bytes of a request with one topic: fields of fixed size, and those of each partition. */
-const FIXED_BYTES = 39
-const PARTITION_BYTES = 28
+/** Bytes of a request without topics, of a topic without partitions (each but for the count), and of a partition. */
+const FIXED_BYTES = 29
+const TOPIC_BYTES = 17
+const PARTITION_BYTES = 33
 
 export interface FetchOptions {
-  readonly topic: string
   /** How long the broker may wait while there is nothing to read. */
   readonly maxWaitMs: number
   /** For the whole answer, which the broker fills in the order of `partitions`; a larger first batch comes alone. */
@@ -26,16 +27,23 @@ export interface FetchOptions {
 
 /** One partition that a Fetch request asks for. */
 export interface FetchPartition {
+  /** As `topicIdOf` gives it. */
+  readonly topicId: Uuid
   readonly partition: number
   /** First offset wanted. */
   readonly position: number
+  /**
+   * The leader epoch of the last batch below `position`, if known: then a broker whose log has other records there
+   * answers with `diverging` instead of records (KIP-595).
+   */
+  readonly lastFetchedEpoch?: number | undefined
   /** The broker sends at most this much, unless the first batch of the whole answer is larger. */
   readonly maxBytes: number
 }
 
 /** What a broker answers for one partition. */
 export interface PartitionRecords {
-  readonly topic: string
+  readonly topicId: Uuid
   readonly partition: number
   /** 0, or a code of the protocol; then nothing else here is to be believed. */
   readonly errorCode: number
@@ -44,12 +52,20 @@ export interface PartitionRecords {
   readonly lastStableOffset: number
   readonly logStartOffset: number
   readonly aborted: readonly AbortedTransaction[]
+  /** Where the log stops being the one that `lastFetchedEpoch` was read from; then there are no records. */
+  readonly diverging: EpochEnd | undefined
   /** Record batches, for `readRecordBatches`: a view of the answer, which lives as long as any view of it. */
   readonly records: Buffer
 }
 
+/** A leader epoch of a log, and the offset after its last record (KIP-101). */
+export interface EpochEnd {
+  readonly epoch: number
+  readonly endOffset: number
+}
+
 /**
- * Fetches from a broker as a read_committed consumer without a session (Fetch version 11). Errors of partitions are
+ * Fetches from a broker as a read_committed consumer without a session (Fetch version 13). Errors of partitions are
  * returned; an error of the whole request is thrown as kafkajs throws its own, like its connection errors.
  */
 export async function fetchRecords(broker: KafkajsBroker, options: FetchOptions): Promise<readonly PartitionRecords[]> {
@@ -67,8 +83,13 @@ interface FetchResponse {
   readonly partitions: readonly PartitionRecords[]
 }
 
-function encodeFetch({ topic, maxWaitMs, maxBytes, partitions }: FetchOptions): EncodedRequest {
-  const writer = new WireWriter(FIXED_BYTES + sizeOfString(topic) + partitions.length * PARTITION_BYTES)
+function encodeFetch({ maxWaitMs, maxBytes, partitions }: FetchOptions): EncodedRequest {
+  const topics = Map.groupBy(partitions, partition => partition.topicId)
+  let size = FIXED_BYTES + sizeOfUvarint(topics.size + 1) + partitions.length * PARTITION_BYTES
+  for (const ofTopic of topics.values()) size += TOPIC_BYTES + sizeOfUvarint(ofTopic.length + 1)
+
+  const writer = new WireWriter(size)
+    .noTags()
     .int32(CONSUMER)
     .int32(maxWaitMs)
     .int32(MIN_BYTES)
@@ -76,15 +97,18 @@ function encodeFetch({ topic, maxWaitMs, maxBytes, partitions }: FetchOptions): 
     .int8(READ_COMMITTED)
     .int32(NO_SESSION.id)
     .int32(NO_SESSION.epoch)
-    .int32(1)
-    .string(topic)
-    .int32(partitions.length)
-  for (const { partition, position, maxBytes } of partitions) {
-    // Neither the leader's epoch nor the start of a follower's log are a consumer's to know.
-    writer.int32(partition).int32(UNKNOWN).int64(position).int64(UNKNOWN).int32(maxBytes)
+    .compactCount(topics.size)
+  for (const [topicId, ofTopic] of topics) {
+    writer.uuid(topicId).compactCount(ofTopic.length)
+    for (const { partition, position, lastFetchedEpoch = UNKNOWN, maxBytes } of ofTopic) {
+      // Neither the leader's own epoch nor the start of a follower's log are a consumer's to know.
+      writer.int32(partition).int32(UNKNOWN).int64(position).int32(lastFetchedEpoch).int64(UNKNOWN).int32(maxBytes)
+      writer.noTags()
+    }
+    writer.noTags()
   }
   // No topics to forget, as there is no session, and no rack.
-  return writer.int32(0).string('').finish()
+  return writer.compactCount(0).compactString('').noTags().finish()
 }
 
 function requireSuccess(response: FetchResponse): FetchResponse {
@@ -94,23 +118,44 @@ function requireSuccess(response: FetchResponse): FetchResponse {
 
 function decodeFetch(raw: Buffer): FetchResponse {
   const reader = new WireReader(raw)
+  reader.tags() // of the header
   const clientSideThrottleTime = reader.int32()
   const errorCode = reader.int16()
   reader.int32() // the session
-  return { errorCode, clientSideThrottleTime, partitions: reader.array(decodeTopic).flat() }
+  const partitions = reader.compactArray(decodeTopic).flat()
+  reader.tags()
+  return { errorCode, clientSideThrottleTime, partitions }
 }
 
 function decodeTopic(reader: WireReader): PartitionRecords[] {
-  const topic = reader.string()
-  return reader.array(() => {
-    const partition = reader.int32()
-    const errorCode = reader.int16()
-    const highWatermark = reader.int64()
-    const lastStableOffset = reader.int64()
-    const logStartOffset = reader.int64()
-    const aborted = reader.array(() => ({ producerId: reader.bigint64(), firstOffset: reader.int64() }))
-    reader.int32() // the replica to prefer: never named where no rack was
-    const records = reader.bytes()
-    return { topic, partition, errorCode, highWatermark, lastStableOffset, logStartOffset, aborted, records }
+  const topicId = reader.uuid()
+  const partitions = reader.compactArray(() => decodePartition(reader, topicId))
+  reader.tags()
+  return partitions
+}
+
+/** Among the tagged fields of a partition. */
+const DIVERGING_EPOCH = 0
+
+function decodePartition(reader: WireReader, topicId: Uuid): PartitionRecords {
+  const partition = reader.int32()
+  const errorCode = reader.int16()
+  const highWatermark = reader.int64()
+  const lastStableOffset = reader.int64()
+  const logStartOffset = reader.int64()
+  const aborted = reader.compactArray(decodeAborted)
+  reader.int32() // the replica to prefer: never named where no rack was
+  const records = reader.compactBytes()
+  let diverging: EpochEnd | undefined
+  reader.tags((tag, field) => {
+    if (tag === DIVERGING_EPOCH) diverging = { epoch: field.int32(), endOffset: field.int64() }
   })
+  const ends = { highWatermark, lastStableOffset, logStartOffset }
+  return { topicId, partition, errorCode, ...ends, aborted, diverging, records }
+}
+
+function decodeAborted(reader: WireReader): AbortedTransaction {
+  const transaction = { producerId: reader.bigint64(), firstOffset: reader.int64() }
+  reader.tags()
+  return transaction
 }

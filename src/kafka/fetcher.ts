@@ -1,17 +1,20 @@
-import { Backoff } from '../core/backoff.ts'
+import { Backoff, LONGEST_BROKER_WAIT_MS } from '../core/backoff.ts'
 import type { Clock } from '../core/clock.ts'
 import { SluiceError } from '../core/errors.ts'
 import { Signal } from '../core/signal.ts'
 import type { FetchTarget } from '../core/transaction.ts'
 import { forgetBroker } from './cluster.ts'
-import { type FetchOptions, fetchRecords, type PartitionRecords } from './fetch-protocol.ts'
+import { type EpochEnd, type FetchOptions, fetchRecords, type PartitionRecords } from './fetch-protocol.ts'
 import { leaderIdOf } from './offsets.ts'
+import type { PartitionLog } from './partition-log.ts'
 import { isConnectionTrouble, translate, typeOfCode } from './protocol-errors.ts'
 import { readRecordBatches } from './record-batch-reader.ts'
 
 export interface FetcherOptions {
   readonly cluster: KafkajsCluster
   readonly topic: string
+  /** The log that each task reads, by partition: set before the task has a position. */
+  readonly logs: ReadonlyMap<number, PartitionLog>
   readonly clock: Clock
   /** How long the broker may hold a fetch back while there is nothing new. */
   readonly maxWaitMs: number
@@ -33,19 +36,24 @@ const STALE_LEADER = new Set([
   'UNKNOWN_LEADER_EPOCH',
   'REPLICA_NOT_AVAILABLE',
   'KAFKA_STORAGE_ERROR',
+  'UNKNOWN_TOPIC_ID',
+  'INCONSISTENT_TOPIC_ID',
 ])
 
 /**
  * Fetches for all tasks of a replica: one loop for each broker that leads a partition, one request at a time.
  *
- * A request asks, for each task that wants data, from exactly the task's position; an answer is handed over only if the
- * task still stands there. So a task that was re-initialised, moved or closed while the request was under way never
- * sees records of before, and nothing needs to be paused or sought.
+ * A request asks, for each task that wants data, from exactly the task's position in the task's log, which has a topic
+ * id; an answer is handed over only if the task still stands there. So a task that was re-initialised, moved or closed
+ * while the request was under way never sees records of before, nor those of another topic of the same name, and
+ * nothing needs to be paused or sought.
  */
 export class Fetcher {
   readonly #options: FetcherOptions
   readonly #targets = new Map<number, FetchTarget>()
   readonly #loops = new Map<number, FetchLoop>()
+  /** By partition: the position from which the last answer held nothing within the log. */
+  readonly #suspected = new Map<number, number>()
   readonly #stop = new AbortController()
 
   constructor(options: FetcherOptions) {
@@ -94,7 +102,7 @@ export class Fetcher {
 
   async #fetchFrom(nodeId: number, wake: Signal): Promise<void> {
     const { clock, onCondition } = this.#options
-    const backoff = new Backoff(50, 2_000)
+    const backoff = new Backoff(50, LONGEST_BROKER_WAIT_MS)
     while (!this.#stop.signal.aborted) {
       this.#ensureLoops()
       const wanted = this.#wantedFrom(nodeId)
@@ -127,7 +135,9 @@ export class Fetcher {
     const wanted: Wanted[] = []
     for (const target of this.#targets.values()) {
       const { position } = target
-      if (position !== undefined && this.#leaderOf(target) === nodeId) wanted.push({ target, position })
+      const log = this.#options.logs.get(target.partition)
+      if (position === undefined || log === undefined) continue
+      if (this.#leaderOf(target) === nodeId) wanted.push({ target, position, log })
     }
     return wanted
   }
@@ -139,12 +149,13 @@ export class Fetcher {
     await cluster.refreshMetadataIfNecessary()
     const broker = await cluster.findBroker({ nodeId })
     const answers = await this.#ask(broker, {
-      topic,
       maxWaitMs,
       maxBytes: MAX_FETCH_BYTES,
-      partitions: shuffled(wanted).map(({ target, position }) => ({
+      partitions: shuffled(wanted).map(({ target, position, log }) => ({
+        topicId: log.topicId,
         partition: target.partition,
         position,
+        lastFetchedEpoch: log.epochBefore(position),
         maxBytes: maxPartitionBytes,
       })),
     })
@@ -165,27 +176,29 @@ export class Fetcher {
 
   /**
    * Hands one partition's answer to its task. Returns false if the leader must be looked up again. The task hears of
-   * that, too: when the topic was deleted and created again, its position would mean other records, so it has to compare
-   * its committed offset with the log.
+   * that, too: when the topic was deleted and created again, or its log truncated, it has to compare its committed offset
+   * with what is there now.
    */
   #deliver(answer: PartitionRecords, wanted: readonly Wanted[]): boolean {
     const asked = wanted.find(({ target }) => target.partition === answer.partition)
     if (asked === undefined) return true
-    const { target, position } = asked
-    const current = this.#targets.get(answer.partition) === target && target.position === position
+    const { target, position, log } = asked
+    if (!this.#isCurrent(asked)) return true
     const type = typeOfCode(answer.errorCode)
-    if (!current) return true
     try {
       if (type !== undefined) throw this.#refusal(type, answer, position)
+      if (answer.diverging !== undefined) throw truncatedBelow(target, position, answer.diverging)
       const { batches, nextOffset } = readRecordBatches({
         topic: target.topic,
         partition: answer.partition,
         bytes: answer.records,
         fetchOffset: position,
         aborted: answer.aborted,
+        endOfLog: answer.highWatermark,
       })
-      // The checksum of a batch does not cover its offset: one beyond the end of the log is damage, not a gap.
-      if (nextOffset > answer.highWatermark) throw beyondEnd(target, nextOffset, answer.highWatermark)
+      if (answer.records.length > 0 && nextOffset === position) return this.#suspect(asked, answer.highWatermark)
+      this.#suspected.delete(answer.partition)
+      log.fetched(answer.records, nextOffset, answer.highWatermark)
       target.accept({ batches, nextOffset, endOffset: answer.lastStableOffset })
     } catch (error) {
       target.fail(error as Error)
@@ -193,10 +206,36 @@ export class Fetcher {
     return type === undefined || !STALE_LEADER.has(type)
   }
 
+  /**
+   * The checksum of a batch does not cover its offset: one beyond the end of the log is damage, not a gap. But a broker
+   * notes the end before it reads the records, and what was appended in between is there already. The next answer has a
+   * later end, which covers them: only what lies beyond that, too, is damaged.
+   */
+  #suspect({ target, position }: Wanted, end: number): boolean {
+    const again = this.#suspected.get(target.partition) === position
+    this.#suspected.set(target.partition, position)
+    if (again) throw beyondEnd(target, position, end)
+    return true
+  }
+
+  /** Whether the task still stands where it stood when this was asked for. */
+  #isCurrent({ target, position, log }: Wanted): boolean {
+    const { partition } = target
+    return (
+      this.#targets.get(partition) === target &&
+      target.position === position &&
+      this.#options.logs.get(partition) === log
+    )
+  }
+
   #refusal(type: string, answer: PartitionRecords, position: number): Error {
     const what = `${this.#options.topic}/${answer.partition}`
     if (type === 'OFFSET_OUT_OF_RANGE') {
       return new SluiceError('offset-out-of-range', `Offset ${position} of ${what} is outside the log.`)
+    }
+    if (type === 'UNKNOWN_TOPIC_ID' || type === 'INCONSISTENT_TOPIC_ID') {
+      const message = `The topic that ${what} was read from is gone (${type}): it was deleted, or deleted and created again.`
+      return new SluiceError('topic-missing', message)
     }
     if (type !== 'UNKNOWN_TOPIC_OR_PARTITION' && STALE_LEADER.has(type)) {
       return new SluiceError('broker-unreachable', `The broker that led ${what} does not any more (${type}).`)
@@ -227,9 +266,14 @@ export class Fetcher {
   }
 }
 
-function beyondEnd({ topic, partition }: FetchTarget, nextOffset: number, end: number): SluiceError {
-  const message = `A batch of ${topic}/${partition} says that it ends at ${nextOffset - 1}, but the log ends at ${end - 1}.`
+function beyondEnd({ topic, partition }: FetchTarget, position: number, end: number): SluiceError {
+  const message = `The batch at offset ${position} of ${topic}/${partition} says that it goes beyond the end of the log, ${end - 1}.`
   return new SluiceError('corrupt-batch', message)
+}
+
+function truncatedBelow({ topic, partition }: FetchTarget, position: number, { endOffset }: EpochEnd): SluiceError {
+  const message = `The log of ${topic}/${partition} was truncated at offset ${endOffset}, below ${position}, where it is read.`
+  return new SluiceError('log-truncated', message)
 }
 
 interface FetchLoop {
@@ -241,6 +285,7 @@ interface FetchLoop {
 interface Wanted {
   readonly target: FetchTarget
   readonly position: number
+  readonly log: PartitionLog
 }
 
 const NO_LEADER = -1

@@ -44,7 +44,7 @@ interface KafkajsBroker {
     transactionalId?: string | undefined
     transactionTimeout: number
   }): Promise<{ producerId: string; producerEpoch: number }>
-  addPartitionsToTxn(o: KafkajsProducerState & { topics: KafkajsTopicPartitions<number>[] }): Promise<unknown>
+  addPartitionsToTxn(o: KafkajsProducerState & { topics: readonly KafkajsTopicPartitions<number>[] }): Promise<unknown>
   addOffsetsToTxn(o: KafkajsProducerState & { groupId: string }): Promise<unknown>
   txnOffsetCommit(
     o: KafkajsProducerState & { groupId: string; topics: KafkajsTopicPartitions<KafkajsOffset>[] },
@@ -59,6 +59,7 @@ interface KafkajsBroker {
   offsetFetch(o: { groupId: string; topics: KafkajsTopicPartitions<{ partition: number }>[] }): Promise<{
     responses: KafkajsTopicPartitions<{ partition: number; offset: string; metadata: string | null }>[]
   }>
+  describeGroups(o: { groupIds: string[] }): Promise<{ groups: { groupId: string; members: unknown[] }[] }>
   listOffsets(o: {
     isolationLevel: 0 | 1
     topics: KafkajsTopicPartitions<{ partition: number; timestamp: number }>[]

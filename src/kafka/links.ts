@@ -1,7 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import { SluiceError } from '../core/errors.ts'
-import type { Log } from '../core/log.ts'
-import { type ClusterTools, type ConnectionOptions, clusterTools, requireKafka4 } from './cluster.ts'
+import { type ClusterTools, requireRelease } from './cluster.ts'
 import { Coordinator } from './coordinator.ts'
 import { partitionCount } from './offsets.ts'
 import { protocolType, translate } from './protocol-errors.ts'
@@ -26,11 +25,11 @@ export class KafkaLinks {
   readonly #producers: readonly ProducerLink[]
   readonly #clock: Clock
 
-  constructor(connection: ConnectionOptions, groupId: string, log: Log, clock: Clock) {
-    this.tools = clusterTools(connection, log)
+  constructor(tools: ClusterTools, groupId: string, clock: Clock) {
+    this.tools = tools
     this.#clock = clock
     const link = (): ProducerLink => {
-      const cluster = this.tools.create()
+      const cluster = tools.create()
       return { cluster, groupCoordinator: new Coordinator(cluster, 'group', groupId, clock) }
     }
     this.data = link()
@@ -55,7 +54,7 @@ export class KafkaLinks {
     const all = [this.data, ...this.#producers]
     try {
       await this.data.cluster.connect()
-      if (exactlyOnce) requireKafka4(this.data.cluster)
+      requireRelease(this.data.cluster, exactlyOnce)
       await this.#requireTopics(topics)
       await Promise.all(all.map(({ cluster }) => cluster.connect()))
       await Promise.all(all.map(({ cluster }) => cluster.addMultipleTargetTopics(topics)))

@@ -1,7 +1,7 @@
 import assigners from 'kafkajs/src/consumer/assigners/index.js'
 import ConsumerGroup from 'kafkajs/src/consumer/consumerGroup.js'
 import InstrumentationEventEmitter from 'kafkajs/src/instrumentation/emitter.js'
-import { Backoff } from '../core/backoff.ts'
+import { Backoff, LONGEST_BROKER_WAIT_MS } from '../core/backoff.ts'
 import type { Clock } from '../core/clock.ts'
 import type { SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
@@ -43,7 +43,7 @@ export interface MembershipOptions {
 /**
  * Membership in the consumer group: joins, beats, joins again.
  *
- *   JOINING ──assigned──▶ MEMBER ──rebalance, new partitions──▶ JOINING
+ *   JOINING ──assigned──▶ MEMBER ──rebalance, new partitions, renounce()──▶ JOINING
  *      ▲                    │
  *      └─── lost (unknown member, coordinator away) ◀┘          close() from anywhere: leaves the group
  *
@@ -83,11 +83,11 @@ export class Membership {
   }
 
   /**
-   * The generation that this member joined last, or undefined before the first. It may be over already: the coordinator
-   * refuses what is done in the name of an old one.
+   * The generation that this member joined last, or undefined before the first and after `renounce`. It may be over
+   * already: the coordinator refuses what is done in the name of an old one.
    */
   get current(): Assignment | undefined {
-    return this.#previous
+    return this.#previous?.memberId === this.#group.memberId ? this.#previous : undefined
   }
 
   /** Asks the coordinator now whether this member still belongs to its generation. Never throws. */
@@ -100,21 +100,36 @@ export class Membership {
     }
   }
 
+  /**
+   * Leaves the group and joins it again as another member: what was sent in the name of this one and got no answer is
+   * refused from then on. `current` is undefined until the group has said what the new member owns. Never throws.
+   */
+  async renounce(): Promise<void> {
+    this.#options.log.warn({}, 'joining the group again as a new member: a commit of this one got no answer')
+    await this.#leave()
+    // Where the group did not hear of it: a new member begins a new generation, and that ends the old one as well.
+    this.#group.memberId = null
+  }
+
   /** Leaves the group, so that the others need not wait for the session to time out. Never throws. */
   async close(): Promise<void> {
     this.#stop.abort()
     await this.#loop
+    await this.#leave()
+    await this.#cluster.disconnect().catch(() => {})
+  }
+
+  async #leave(): Promise<void> {
     try {
       await this.#group.leave()
     } catch (error) {
       this.#options.log.debug({ reason: String(error) }, 'could not leave the group; the session will time out')
     }
-    await this.#cluster.disconnect().catch(() => {})
   }
 
   async #stayMember(): Promise<void> {
     const { clock, onCondition } = this.#options
-    const backoff = new Backoff(100, 5_000)
+    const backoff = new Backoff(100, LONGEST_BROKER_WAIT_MS)
     while (!this.#stop.signal.aborted) {
       try {
         await this.#join()
@@ -157,14 +172,14 @@ export class Membership {
     return `joining group ${groupId} with SESSION_TIMEOUT_MS=${sessionTimeoutMs}`
   }
 
-  /** Returns when the group rebalances; throws when the membership is lost. */
+  /** Returns when the group rebalances or this member has left it; throws when the membership is lost. */
   async #beatUntilRebalance(): Promise<void> {
     const { clock, sessionTimeoutMs } = this.#options
     const intervalMs = Math.min(1_000, sessionTimeoutMs / 4)
     let deadline = clock.now() + sessionTimeoutMs
     while (!this.#stop.signal.aborted) {
       await clock.sleep(intervalMs, this.#stop.signal)
-      if (this.#stop.signal.aborted) return
+      if (this.#stop.signal.aborted || this.#group.memberId === null) return
       try {
         await this.#beat()
         deadline = clock.now() + sessionTimeoutMs

@@ -1,4 +1,6 @@
 import { protocolType } from './protocol-errors.ts'
+import { topicIdOf } from './topic-ids.ts'
+import type { Uuid } from './wire.ts'
 
 /** What the group has committed for one partition. */
 export interface CommittedOffset {
@@ -12,6 +14,11 @@ export interface LogBounds {
   /** What a read_committed reader can reach now: up to the first open transaction. */
   readonly stable: number
   readonly end: number
+}
+
+/** A log as its leader has it now. */
+export interface LogState extends LogBounds {
+  readonly topicId: Uuid
 }
 
 const EARLIEST = -2
@@ -33,8 +40,8 @@ export async function committedOffset(
   return { offset: Number(found.offset), metadata: found.metadata ?? '' }
 }
 
-/** Asks the leader of the partition. */
-export async function logBounds(cluster: KafkajsCluster, topic: string, partition: number): Promise<LogBounds> {
+/** Asks the leader of the partition. Throws kafkajs's errors. */
+export async function logState(cluster: KafkajsCluster, topic: string, partition: number): Promise<LogState> {
   const leader = await leaderOf(cluster, topic, partition)
   const ask = async (timestamp: number, isolationLevel: 0 | 1) => {
     const { responses } = await leader.listOffsets({
@@ -43,12 +50,17 @@ export async function logBounds(cluster: KafkajsCluster, topic: string, partitio
     })
     return Number(responses[0]!.partitions[0]!.offset)
   }
-  const [start, stable, end] = await Promise.all([ask(EARLIEST, 0), ask(LATEST, 1), ask(LATEST, 0)])
-  return { start, stable, end }
+  const [topicId, start, stable, end] = await Promise.all([
+    topicIdOf(leader, topic),
+    ask(EARLIEST, 0),
+    ask(LATEST, 1),
+    ask(LATEST, 0),
+  ])
+  return { topicId, start, stable, end }
 }
 
 /** The broker that leads a partition, connected. Throws kafkajs's errors; after a failure it reads the metadata again. */
-async function leaderOf(cluster: KafkajsCluster, topic: string, partition: number): Promise<KafkajsBroker> {
+export async function leaderOf(cluster: KafkajsCluster, topic: string, partition: number): Promise<KafkajsBroker> {
   return cluster.findBroker({ nodeId: leaderIdOf(cluster, topic, partition) })
 }
 
@@ -62,6 +74,8 @@ export function leaderIdOf(cluster: KafkajsCluster, topic: string, partition: nu
 export async function partitionCount(cluster: KafkajsCluster, topic: string): Promise<number | undefined> {
   try {
     await cluster.addMultipleTargetTopics([topic])
+    // A topic that was added by an attempt that got no answer counts as added, but its metadata is still unread.
+    await cluster.refreshMetadataIfNecessary()
   } catch (error) {
     if (protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION') return undefined
     throw error

@@ -16,7 +16,11 @@ export interface PartitionCounts {
 export interface OutputOptions {
   readonly outputTopic: string
   readonly deadLetterTopic: string
-  /** Partitions of each topic: they decide whether a record keeps its partition number. Asked again at every `discard`. */
+  /**
+   * Partitions of each topic: they decide whether a record keeps its partition number. Asked again at every `take` and
+   * `discard`, so that a topic that was given more partitions changes the mapping between two transactions, and for all
+   * tasks of a replica alike.
+   */
   readonly partitionCounts: () => PartitionCounts
   readonly clock: Clock
   /** The most bytes of a record batch before compression; a larger record is a batch of its own. */
@@ -55,6 +59,7 @@ const MAX_SPARE_STRETCH = 2
  */
 export class KafkaOutputWriter implements OutputWriter {
   readonly #options: OutputOptions
+  #counts: PartitionCounts
   #topics: { readonly predictions: TopicBatches; readonly deadLetters: TopicBatches }
   readonly #filter = new HeaderFilter(OWN_HEADERS)
   readonly #keepAll = new HeaderFilter([])
@@ -68,7 +73,8 @@ export class KafkaOutputWriter implements OutputWriter {
 
   constructor(options: OutputOptions) {
     this.#options = options
-    this.#topics = topicBatches(options)
+    this.#counts = options.partitionCounts()
+    this.#topics = topicBatches(options, this.#counts)
   }
 
   get records(): number {
@@ -106,6 +112,7 @@ export class KafkaOutputWriter implements OutputWriter {
   take(): RecordBatchWriter[] {
     const taken = this.#open
     this.#forget()
+    this.#followPartitions()
     return taken
   }
 
@@ -123,7 +130,25 @@ export class KafkaOutputWriter implements OutputWriter {
     const discarded = this.#open
     this.#forget()
     this.recycle(discarded)
-    this.#topics = topicBatches(this.#options)
+    this.#followPartitions()
+  }
+
+  /** While a topic is not there it counts no partitions: what was known of it before stands. */
+  #followPartitions(): void {
+    const counts = this.#options.partitionCounts()
+    const known = Object.values(counts).every(count => count > 0)
+    if (known && !sameCounts(counts, this.#counts)) {
+      this.#counts = counts
+      this.#topics = topicBatches(this.#options, counts)
+    }
+  }
+
+  /** Every partition that output of an input partition may be written to, of topics that exist. */
+  destinations(inputPartition: number): { topic: string; partitions: number[] }[] {
+    const { predictions, deadLetters } = this.#topics
+    return [predictions, deadLetters]
+      .map(topic => ({ topic: topic.topic, partitions: topic.reachableFrom(inputPartition) }))
+      .filter(({ partitions }) => partitions.length > 0)
   }
 
   #forget(): void {
@@ -184,12 +209,15 @@ export class KafkaOutputWriter implements OutputWriter {
   }
 }
 
-function topicBatches(options: OutputOptions): { predictions: TopicBatches; deadLetters: TopicBatches } {
-  const { input, output, deadLetter } = options.partitionCounts()
+function topicBatches(options: OutputOptions, { input, output, deadLetter }: PartitionCounts) {
   return {
     predictions: new TopicBatches(options.outputTopic, input, output),
     deadLetters: new TopicBatches(options.deadLetterTopic, input, deadLetter),
   }
+}
+
+function sameCounts(a: PartitionCounts, b: PartitionCounts): boolean {
+  return a.input === b.input && a.output === b.output && a.deadLetter === b.deadLetter
 }
 
 /** One output topic: the batch that each of its partitions is written to, and which partition a record goes to. */
@@ -215,6 +243,12 @@ class TopicBatches {
 
   clear(): void {
     this.#current.clear()
+  }
+
+  /** The partitions that `partitionFor` may choose for records of an input partition. */
+  reachableFrom(inputPartition: number): number[] {
+    if (this.#partitions === this.#inputPartitions) return [inputPartition]
+    return Array.from({ length: this.#partitions }, (_, partition) => partition)
   }
 
   /**

@@ -11,13 +11,22 @@ export function protocolType(error: unknown): string | undefined {
   return found?.type
 }
 
-/** Newer than kafkajs's table; brokers send INVALID_PRODUCER_EPOCH instead to the request versions that it speaks. */
-const PRODUCER_FENCED = 90
+/** Newer than kafkajs's table, or at its end. */
+const NEWER_TYPES: Readonly<Record<number, string>> = {
+  90: 'PRODUCER_FENCED', // to the request versions that kafkajs speaks brokers send INVALID_PRODUCER_EPOCH instead
+  100: 'UNKNOWN_TOPIC_ID',
+  103: 'INCONSISTENT_TOPIC_ID',
+  105: 'TRANSACTIONAL_ID_NOT_FOUND',
+}
 
 /** The broker's name for a numeric error code, or undefined for 0. */
 export function typeOfCode(code: number): string | undefined {
-  if (code === PRODUCER_FENCED) return 'PRODUCER_FENCED'
-  return code === 0 ? undefined : protocol.createErrorFromCode(code).type
+  return code === 0 ? undefined : (NEWER_TYPES[code] ?? protocol.createErrorFromCode(code).type)
+}
+
+/** A numeric error code other than 0 as an error, as kafkajs throws it. */
+export function errorOfCode(code: number): Error {
+  return Object.assign(protocol.createErrorFromCode(code), { type: typeOfCode(code) })
 }
 
 /** The epoch has moved on, or the id was taken over: somebody else owns the partition. */

@@ -18,6 +18,8 @@ export interface RecordSet {
   /** Where the fetch began. A batch may begin earlier; its records before this offset are left out. */
   readonly fetchOffset: number
   readonly aborted: readonly AbortedTransaction[]
+  /** The end of the log: batches that reach beyond it are left for another fetch. Unlimited unless given. */
+  readonly endOfLog?: number
   /** The most that one compressed batch may grow to; 256 MiB unless told. */
   readonly maxDecompressedBytes?: number
 }
@@ -50,6 +52,7 @@ export function readRecordBatches(set: RecordSet): ReadBatches {
         if (at > 0) break
         throw new MalformedBytesError(`${set.bytes.length} bytes came, but no whole batch`)
       }
+      if (header.lastOffset >= (set.endOfLog ?? Number.POSITIVE_INFINITY)) break
       const batch = readBatch(set, header, aborted)
       if (batch !== undefined) batches.push(batch)
       at = header.end

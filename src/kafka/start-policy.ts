@@ -1,9 +1,14 @@
 import { SluiceError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
 import { FencedError, type StartPosition } from '../core/transaction.ts'
 import type { Coordinator } from './coordinator.ts'
+import { endOfEpoch } from './leader-epochs.ts'
 import type { Assignment } from './membership.ts'
-import { type CommittedOffset, committedOffset, type LogBounds, logBounds } from './offsets.ts'
-import { isRebalancing, protocolType, translate } from './protocol-errors.ts'
+import { type LossContext, missing, type OffsetLoss, outOfRange, recreated, truncated } from './offset-loss.ts'
+import { formatMark, type OffsetMark, parseMark } from './offset-mark.ts'
+import { type CommittedOffset, committedOffset, type LogBounds, type LogState, leaderOf, logState } from './offsets.ts'
+import { PartitionLog } from './partition-log.ts'
+import { isConnectionTrouble, isRebalancing, protocolType, translate } from './protocol-errors.ts'
 
 export interface StartPolicyOptions {
   readonly cluster: KafkajsCluster
@@ -16,6 +21,25 @@ export interface StartPolicyOptions {
   readonly requestTimeoutMs: number
   /** The generation that this member is in now. */
   readonly generation: () => Assignment | undefined
+  /**
+   * The logs that this replica reads or has read, by partition. `position` sets that of its partition; the fetcher, which
+   * reads from it, tells it of what it fetched.
+   */
+  readonly logs: Map<number, PartitionLog>
+  /** Whether the transactional id of the partition was ever used. Absent for at-least-once, which has none. */
+  readonly usedBefore?: () => Promise<boolean>
+  /**
+   * Gives up this membership for another, so that the coordinator refuses what was sent in its name. Absent for
+   * at-least-once, whose offset may move back.
+   */
+  readonly renounce?: () => Promise<void>
+  readonly log: Log
+}
+
+/** Where a task begins, and whether the group's offset says so already. */
+export interface TaskStart extends StartPosition {
+  /** False: `offset` is to be committed, with `mark(offset)`, before anything else, so that the next start finds it. */
+  readonly settled: boolean
 }
 
 /**
@@ -24,87 +48,145 @@ export interface StartPolicyOptions {
  * A partition that the group never read is *pinned*: START_FROM is turned into an offset and committed, with the
  * member's generation, before the transactional id is used for the first time. Then `latest` means the same after a
  * crash as before it, and an id that was used while no offset is there proves that the offset was lost: the task halts
- * instead of guessing.
+ * instead of guessing (docs/adr/0005).
+ *
+ * Every offset is committed with a mark of the log that it belongs to. A start compares the two: another topic of the
+ * same name, or a log that was truncated below the offset, halts the task too (docs/adr/0007).
  */
 export class StartPolicy {
-  /** Metadata of an offset that stands in for a lost one, so that a restart does not mistake it for a good one. */
-  readonly lostMarker = 'sluice: the committed offset was missing'
   readonly #options: StartPolicyOptions
+  /** The loss that was accepted and told of last: what is met again at every start is said once. */
+  #told = ''
 
   constructor(options: StartPolicyOptions) {
     this.#options = options
   }
 
-  get acceptsLoss(): boolean {
-    return this.#options.onOffsetLoss === 'continue'
-  }
-
   /**
-   * Commits START_FROM as the partition's offset if it has none, in the name of the generation in which the partition is
-   * ours. That generation is taken down *before* the offset is looked for: in a later one the partition may have another
-   * owner, and the coordinator, which checks the generation, refuses the commit then.
-   * @returns the offset, or undefined where there was one
+   * The generation of this member, in which it owns the partition.
    * @throws FencedError when the partition is not ours, or no longer
    */
-  async pinFirstOffset(): Promise<number | undefined> {
-    const { groupCoordinator, groupId, topic, partition, requestTimeoutMs } = this.#options
-    const { memberId, generationId: groupGenerationId } = this.#ownership()
-    if ((await this.#committed()) !== undefined) return undefined
-    const offset = this.#chosen(await this.#bounds())
-    const partitions = [{ partition, offset: String(offset), metadata: '' }]
-    const request = { groupId, groupGenerationId, memberId, topics: [{ topic, partitions }] }
-    await this.#say(`committing the first offset of ${topic}/${partition}`, () =>
-      groupCoordinator.send(requestTimeoutMs, broker => broker.offsetCommit(request)),
-    )
-    return offset
-  }
-
-  /**
-   * The committed offset, checked against the log.
-   * @throws SluiceError `offset-out-of-range` when records between it and the log are gone, `offset-missing` when an
-   *   earlier start found the offset missing; neither with ON_OFFSET_LOSS=continue
-   */
-  async position(): Promise<StartPosition> {
-    const [committed, bounds] = await Promise.all([this.#committed(), this.#bounds()])
-    if (committed === undefined) throw this.offsetMissing(bounds.start)
-    if (committed.metadata === this.lostMarker && !this.acceptsLoss) throw this.offsetMissing(committed.offset)
-    const { offset } = committed
-    if (offset >= bounds.start && offset <= bounds.end) return { offset, committed: true }
-    if (!this.acceptsLoss) throw this.#outOfRange(offset, bounds)
-    return { offset: this.#chosen(bounds), committed: false }
-  }
-
-  offsetMissing(wouldStartAt: number): SluiceError {
-    const { groupId, topic, partition } = this.#options
-    return new SluiceError(
-      'offset-missing',
-      `Group ${groupId} has worked on ${topic}/${partition} before, but its committed offset is gone (expired or deleted). ` +
-        `Starting again at offset ${wouldStartAt} could repeat or skip records.`,
-    )
-  }
-
-  /** The generation of this member, in which it owns the partition. */
-  #ownership(): Assignment {
+  ownership(): Assignment {
     const { generation, topic, partition } = this.#options
     const member = generation()
     if (member?.partitions.includes(partition)) return member
     throw new FencedError(`${topic}/${partition} is not assigned to this member.`)
   }
 
-  #chosen(bounds: LogBounds): number {
-    return this.#options.startFrom === 'earliest' ? bounds.start : bounds.stable
+  /**
+   * Commits an offset for the partition if it has none, in the name of the generation in which the partition is ours.
+   * That generation is taken down *before* the offset is looked for: in a later one the partition may have another
+   * owner, and the coordinator, which checks the generation, refuses the commit then.
+   *
+   * A commit that got no answer may still arrive, when this member has long since gone on with another:
+   *
+   *   OffsetCommit 0, no answer ─▶ started over: OffsetCommit 0 ─▶ a transaction: 8 ─▶ the first one arrives: 0
+   *
+   * No transactional id fences it, only the end of the membership in whose name it was sent: so that is given up.
+   * @returns whether it did
+   * @throws FencedError when the partition is not ours, or no longer
+   */
+  async pinFirstOffset(): Promise<boolean> {
+    const { groupCoordinator, groupId, topic, partition, requestTimeoutMs } = this.#options
+    const { memberId, generationId: groupGenerationId } = this.ownership()
+    if ((await this.#committed()) !== undefined) return false
+    const first = await this.#firstOffset()
+    if (first === undefined) return false
+    const partitions = [{ partition, offset: String(first.offset), metadata: first.metadata }]
+    const request = { groupId, groupGenerationId, memberId, topics: [{ topic, partitions }] }
+    try {
+      await this.#say(`committing the first offset of ${topic}/${partition}`, () =>
+        groupCoordinator.send(requestTimeoutMs, broker => broker.offsetCommit(request)),
+      )
+    } catch (error) {
+      if (isConnectionTrouble(error)) await this.#options.renounce?.()
+      throw error
+    }
+    return true
   }
 
-  #outOfRange(offset: number, bounds: LogBounds): SluiceError {
-    const { topic, partition } = this.#options
-    const lost =
-      offset < bounds.start
-        ? `Records ${offset} to ${bounds.start - 1} were deleted before they were read (retention).`
-        : `The log ends at ${bounds.end}: the topic was truncated or created again.`
-    return new SluiceError(
-      'offset-out-of-range',
-      `The committed offset of ${topic}/${partition} is ${offset}, but the log holds ${bounds.start} to ${bounds.end - 1}. ${lost}`,
-    )
+  /**
+   * The committed offset, checked against the log.
+   * @throws SluiceError `topic-recreated`, `log-truncated`, `offset-out-of-range`, `offset-missing`; with
+   *   ON_OFFSET_LOSS=continue it is a warning instead, and the task begins where the message says
+   */
+  async position(): Promise<TaskStart> {
+    let [committed, log] = await Promise.all([this.#committed(), this.#logState()])
+    if (committed === undefined && (await this.pinFirstOffset())) {
+      // It went after `pinFirstOffset` had found it, as when the topic is just being deleted: what stands in tells why.
+      ;[committed, log] = await Promise.all([this.#committed(), this.#logState()])
+    }
+    const mark = committed === undefined ? undefined : parseMark(committed.metadata)
+    const loss = await this.#lossOf(committed, mark, log)
+    if (loss !== undefined) this.#accept(loss)
+    const offset = loss?.resumeAt ?? committed!.offset
+    const epoch = loss === undefined ? mark?.leaderEpoch : undefined
+    this.#options.logs.set(this.#options.partition, new PartitionLog(log.topicId, offset, log.end, epoch))
+    return { offset, committed: loss === undefined, settled: loss === undefined && mark !== undefined }
+  }
+
+  /** The metadata to commit `offset` with, which is where `position` began or later. */
+  mark(offset: number): string {
+    const log = this.#options.logs.get(this.#options.partition)!
+    log.commit(offset)
+    return formatMark({ topicId: log.topicId, leaderEpoch: log.epochBefore(offset) })
+  }
+
+  /**
+   * What stands in for an offset that is not there. A partition that was never read gets START_FROM. If it was read, the
+   * offset has been lost, and a later start must know:
+   *
+   * - The topic was deleted, and the coordinator forgot the offsets with it, while this replica read from it. The offset
+   *   of the old topic is committed again, with the id of the old topic.
+   * - Otherwise START_FROM is marked as lost. Before an id is believed to have been used without an offset, the offset is
+   *   looked for once more: a former owner that is a moment ahead commits it first, and uses the id after that.
+   *
+   * Undefined: there is an offset now.
+   */
+  async #firstOffset(): Promise<CommittedOffset | undefined> {
+    const { logs, partition, usedBefore } = this.#options
+    const known = logs.get(partition)
+    const used = known !== undefined || (await usedBefore?.()) === true
+    if (used && (await this.#committed()) !== undefined) return undefined
+    const log = await this.#logState()
+    if (known !== undefined && known.topicId !== log.topicId) {
+      return { offset: known.committed, metadata: formatMark(known) }
+    }
+    return { offset: this.#startAt(log), metadata: formatMark({ topicId: log.topicId, lost: used }) }
+  }
+
+  async #lossOf(
+    committed: CommittedOffset | undefined,
+    mark: OffsetMark | undefined,
+    log: LogState,
+  ): Promise<OffsetLoss | undefined> {
+    const { groupId, topic, partition, logs } = this.#options
+    const context: LossContext = { groupId, topic, partition, log, startAt: this.#startAt(log) }
+    if (committed === undefined) return missing(context)
+    const { offset } = committed
+    const inRange = offset >= log.start && offset <= log.end
+    if (mark?.topicId !== undefined && mark.topicId !== log.topicId) {
+      const known = logs.get(partition)
+      return recreated(context, offset, mark.topicId, known?.topicId === mark.topicId ? known.end : undefined)
+    }
+    if (mark?.lost) return missing(context, inRange ? offset : undefined)
+    if (mark?.leaderEpoch !== undefined) {
+      const end = await this.#endOfEpoch(mark.leaderEpoch)
+      if (end === undefined || end.endOffset < offset) return truncated(context, offset, mark.leaderEpoch, end)
+    }
+    return inRange ? undefined : outOfRange(context, offset)
+  }
+
+  #accept({ code, message }: OffsetLoss): void {
+    const { onOffsetLoss, log } = this.#options
+    if (onOffsetLoss === 'stop') throw new SluiceError(code, message)
+    if (this.#told === message) return
+    this.#told = message
+    log.warn({ code }, `A loss is accepted. ${message}`)
+  }
+
+  #startAt(bounds: LogBounds): number {
+    return this.#options.startFrom === 'earliest' ? bounds.start : bounds.stable
   }
 
   #committed(): Promise<CommittedOffset | undefined> {
@@ -114,12 +196,19 @@ export class StartPolicy {
     )
   }
 
-  #bounds(): Promise<LogBounds> {
+  #logState(): Promise<LogState> {
     const { cluster, topic, partition } = this.#options
     return this.#say(`reading the range of ${topic}/${partition}`, async () => {
       await cluster.refreshMetadataIfNecessary()
-      return logBounds(cluster, topic, partition)
+      return logState(cluster, topic, partition)
     })
+  }
+
+  #endOfEpoch(epoch: number) {
+    const { cluster, topic, partition } = this.#options
+    return this.#say(`asking where leader epoch ${epoch} of ${topic}/${partition} ends`, async () =>
+      endOfEpoch(await leaderOf(cluster, topic, partition), topic, partition, epoch),
+    )
   }
 
   async #say<T>(doing: string, request: () => Promise<T>): Promise<T> {

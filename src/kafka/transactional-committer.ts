@@ -1,5 +1,6 @@
 import type { Committer, StartPosition } from '../core/transaction.ts'
 import type { KafkaOutputWriter } from './output-writer.ts'
+import type { RecordBatchWriter } from './record-batch-writer.ts'
 import type { StartPolicy } from './start-policy.ts'
 import type { TransactionalProducer } from './transactional-producer.ts'
 
@@ -26,33 +27,27 @@ export class TransactionalCommitter implements Committer {
   }
 
   async initialise(): Promise<StartPosition> {
-    const { producer, start } = this.#options
+    const { producer, start, partition } = this.#options
     this.output.discard()
     const pinned = await start.pinFirstOffset()
-    const epoch = await producer.initialise()
-    if (pinned !== undefined && epoch > 0 && !start.acceptsLoss) await this.#halt(pinned)
-    const position = await start.position()
-    return { offset: position.offset, committed: position.committed && pinned === undefined }
-  }
-
-  /**
-   * Nobody uses the id before an offset is committed, so the offset that should have been here was deleted or expired.
-   * The one that was just committed in its place is marked, so that the next start does not take it for a good one.
-   */
-  async #halt(offset: number): Promise<never> {
-    const { producer, start, topic, partition } = this.#options
-    await producer.commit([], { topic, partition, offset, metadata: start.lostMarker })
-    throw start.offsetMissing(offset)
+    await producer.initialise(this.output.destinations(partition))
+    const { offset, committed, settled } = await start.position()
+    if (!settled) await this.#send([], offset)
+    return { offset, committed: committed && !pinned }
   }
 
   async commit(nextOffset: number): Promise<void> {
-    const { producer, topic, partition } = this.#options
     const batches = this.output.take()
     try {
-      await producer.commit(batches, { topic, partition, offset: nextOffset, metadata: '' })
+      await this.#send(batches, nextOffset)
     } finally {
       this.output.recycle(batches)
     }
+  }
+
+  #send(batches: readonly RecordBatchWriter[], offset: number): Promise<void> {
+    const { producer, start, topic, partition } = this.#options
+    return producer.commit(batches, { topic, partition, offset, metadata: start.mark(offset) })
   }
 
   async close(): Promise<void> {

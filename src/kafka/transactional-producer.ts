@@ -4,6 +4,7 @@ import { BatchSender, type ProducerIdentity } from './batch-sender.ts'
 import type { Coordinator } from './coordinator.ts'
 import { translate } from './protocol-errors.ts'
 import type { RecordBatchWriter } from './record-batch-writer.ts'
+import { type TransactionState, transactionStateOf } from './transactional-ids.ts'
 
 export interface TransactionalProducerOptions {
   readonly cluster: KafkajsCluster
@@ -46,23 +47,69 @@ export class TransactionalProducer {
     this.#sender = new BatchSender(options.cluster, options.clock, options.requestTimeoutMs)
   }
 
+  /** Whether the id was used before; brokers forget one that nobody used for a week. Throws translated errors. */
+  async usedBefore(): Promise<boolean> {
+    return (await this.#lastState()) !== undefined
+  }
+
   /**
-   * Ends the open transaction of every former owner of the id and fences it.
-   * @returns the new epoch: 0 when the id was never used before
+   * Ends the open transaction of every former owner of the id and fences it. Afterwards nothing of it is open anywhere,
+   * not even where the broker lost the marker that should have ended it:
+   *
+   *   T1 is written and decided ─▶ the broker crashes ─▶ restarted, it sends T1's markers to partitions that have no leader
+   *   yet, and takes them for deleted (Kafka 4.4: TransactionMarkerChannelManager) ─▶ T1 is complete for its coordinator,
+   *   and open in the output and in the group's offsets ─▶ the old offset is read, T1's records are done again in T2 ─▶
+   *   T2's marker ends whatever its producer id has open: T1's records are visible beside T2's.
+   *
+   * So T1 is ended once more, as it was decided, by a transaction without records over the same partitions. Where it had
+   * not been decided it is aborted.
+   * @param outputs every partition that a transaction of the id may have written to
    */
-  async initialise(): Promise<number> {
-    const { coordinator, transactionalId, transactionTimeoutMs, requestTimeoutMs } = this.#options
+  async initialise(outputs: readonly KafkajsTopicPartitions<number>[]): Promise<void> {
     this.#identity = undefined
+    const last = await this.#lastState()
+    let identity = await this.#newEpoch()
+    if (last !== undefined) {
+      await this.#endAgain(identity, outputs, last === 'PrepareCommit' || last === 'CompleteCommit')
+      identity = await this.#newEpoch() // is given when all markers are written
+    }
+    this.#sender.reset()
+    this.#identity = identity
+  }
+
+  async #lastState(): Promise<TransactionState | undefined> {
+    const { coordinator, transactionalId, requestTimeoutMs } = this.#options
+    try {
+      return await coordinator.send(requestTimeoutMs, broker => transactionStateOf(broker, transactionalId))
+    } catch (error) {
+      throw translate(error, `asking for the transactional id ${transactionalId}`, 'broker-unreachable')
+    }
+  }
+
+  async #newEpoch(): Promise<ProducerIdentity> {
+    const { coordinator, transactionalId, transactionTimeoutMs, requestTimeoutMs } = this.#options
     try {
       const { producerId, producerEpoch } = await coordinator.send(requestTimeoutMs, broker =>
         broker.initProducerId({ transactionalId, transactionTimeout: transactionTimeoutMs }),
       )
-      this.#identity = { producerId: BigInt(producerId), producerEpoch, transactionalId }
-      this.#sender.reset()
-      return producerEpoch
+      return { producerId: BigInt(producerId), producerEpoch, transactionalId }
     } catch (error) {
       const doing = `initialising the transactional id ${transactionalId}, with TRANSACTION_TIMEOUT_MS=${transactionTimeoutMs}`
       throw translate(error, doing, 'broker-unreachable')
+    }
+  }
+
+  async #endAgain(
+    identity: ProducerIdentity,
+    outputs: readonly KafkajsTopicPartitions<number>[],
+    commit: boolean,
+  ): Promise<void> {
+    try {
+      await this.#add(identity, outputs)
+      await this.#end(identity, commit)
+    } catch (error) {
+      const { transactionalId } = this.#options
+      throw translate(error, `ending the last transaction of ${transactionalId} once more`, 'transaction-unknown')
     }
   }
 
@@ -75,9 +122,9 @@ export class TransactionalProducer {
     if (identity === undefined) throw new Error('commit before initialise')
     this.#identity = undefined
     try {
-      await this.#add(identity, batches)
+      await this.#add(identity, partitionsByTopic(batches))
       await allOf([this.#sender.send(batches, identity), this.#moveOffset(identity, move)])
-      await this.#end(identity)
+      await this.#end(identity, true)
       this.#identity = identity
     } catch (error) {
       throw translate(
@@ -88,10 +135,9 @@ export class TransactionalProducer {
     }
   }
 
-  async #add(identity: ProducerIdentity, batches: readonly RecordBatchWriter[]): Promise<void> {
+  async #add(identity: ProducerIdentity, topics: readonly KafkajsTopicPartitions<number>[]): Promise<void> {
     const { coordinator, requestTimeoutMs, groupId } = this.#options
     const state = wireState(identity)
-    const topics = partitionsByTopic(batches)
     const addOffsets = coordinator.send(requestTimeoutMs, broker => broker.addOffsetsToTxn({ ...state, groupId }))
     const addPartitions =
       topics.length === 0
@@ -112,9 +158,9 @@ export class TransactionalProducer {
     await groupCoordinator.send(requestTimeoutMs, broker => broker.txnOffsetCommit(request))
   }
 
-  async #end(identity: ProducerIdentity): Promise<void> {
+  async #end(identity: ProducerIdentity, commit: boolean): Promise<void> {
     const { coordinator, requestTimeoutMs } = this.#options
-    const request = { ...wireState(identity), transactionResult: true }
+    const request = { ...wireState(identity), transactionResult: commit }
     await coordinator.send(requestTimeoutMs, broker => broker.endTxn(request))
   }
 }

@@ -4,9 +4,11 @@ import type { SluiceError } from '../../src/core/errors.ts'
 import { type FetchedRecords, offsetOf } from '../../src/core/record-batch.ts'
 import type { FetchTarget } from '../../src/core/transaction.ts'
 import { Fetcher } from '../../src/kafka/fetcher.ts'
+import { PartitionLog } from '../../src/kafka/partition-log.ts'
+import { sizeOfUvarint, WireWriter } from '../../src/kafka/wire.ts'
 import { FakeClock, settle } from '../pipeline/fake-clock.ts'
-import { brokerError, closed, ScriptedCluster } from './scripted-cluster.ts'
-import { Encoder, marker, stockBatch } from './stock.ts'
+import { type AskedPartition, brokerError, closed, ScriptedCluster, TOPIC_ID } from './scripted-cluster.ts'
+import { marker, stockBatch } from './stock.ts'
 
 /** A task as the fetcher sees it. */
 class Target implements FetchTarget {
@@ -42,23 +44,32 @@ interface Part {
   readonly errorCode?: number
   readonly records?: Buffer
   readonly highWatermark?: number
+  /** Where the log leaves the epoch that was last fetched, if below the position. */
+  readonly divergesAt?: number
 }
 
 /** A Fetch response, by partition. */
 function answer(parts: Record<number, Part>): Buffer {
-  const encoder = new Encoder().writeInt32(0).writeInt16(0).writeInt32(0)
-  encoder.writeInt32(1).writeString('in').writeInt32(Object.keys(parts).length)
-  for (const [partition, { errorCode = 0, records = Buffer.alloc(0), highWatermark = 1_000 }] of Object.entries(
-    parts,
-  )) {
-    encoder.writeInt32(Number(partition)).writeInt16(errorCode)
-    encoder
-      .writeInt64(highWatermark)
-      .writeInt64(highWatermark - 1)
-      .writeInt64(0)
-    encoder.writeInt32(0).writeInt32(-1).writeBytes(records)
-  }
-  return encoder.buffer
+  const encoded = Object.entries(parts).map(([partition, part]) => partitionAnswer(Number(partition), part))
+  const size = 1 + 4 + 2 + 4 + 1 + 16 + sizeOfUvarint(encoded.length + 1) + 1 + 1
+  const head = new WireWriter(size - 2).noTags().int32(0).int16(0).int32(0)
+  head.compactCount(1).uuid(TOPIC_ID).compactCount(encoded.length)
+  return Buffer.concat([head.finish().buffer, ...encoded, Buffer.of(0, 0)])
+}
+
+function partitionAnswer(partition: number, part: Part): Buffer {
+  const { errorCode = 0, records = Buffer.alloc(0), highWatermark = 1_000, divergesAt } = part
+  const fixed = 4 + 2 + 8 + 8 + 8 + 1 + 4
+  const head = new WireWriter(fixed + sizeOfUvarint(records.length + 1)).int32(partition).int16(errorCode)
+  head
+    .int64(highWatermark)
+    .int64(highWatermark - 1)
+    .int64(0)
+  head.compactCount(0).int32(-1).compactCount(records.length)
+  const tags = new WireWriter(divergesAt === undefined ? 1 : 3 + 13)
+  if (divergesAt === undefined) tags.noTags()
+  else tags.uvarint(1).uvarint(0).uvarint(13).int32(0).int64(divergesAt).noTags()
+  return Buffer.concat([head.finish().buffer, records, tags.finish().buffer])
 }
 
 function records(firstOffset: number, count: number): Promise<Buffer> {
@@ -66,15 +77,18 @@ function records(firstOffset: number, count: number): Promise<Buffer> {
   return stockBatch(Array(count).fill(record), { firstOffset })
 }
 
-const CODE = { outOfRange: 1, unknownTopic: 3, notLeader: 6, unauthorised: 29 }
+const CODE = { outOfRange: 1, unknownTopic: 3, notLeader: 6, unauthorised: 29, unknownId: 100, inconsistentId: 103 }
 
 class Harness {
   readonly script = new ScriptedCluster()
   readonly clock = new FakeClock()
+  /** What the tasks read: each the same topic, with nothing known about epochs. */
+  readonly logs = new Map([0, 1, 2].map(partition => [partition, new PartitionLog(TOPIC_ID, 0, 0, undefined)]))
   readonly conditions: string[] = []
   readonly fetcher = new Fetcher({
     cluster: this.script.cluster,
     topic: 'in',
+    logs: this.logs,
     clock: this.clock,
     maxWaitMs: 500,
     maxPartitionBytes: 1 << 20,
@@ -113,7 +127,16 @@ class Harness {
 
   /** What was asked: the broker and the positions by partition. */
   get fetches(): [node: number, positions: Record<number, number>][] {
-    return this.script.of('fetch').map(({ node, request }) => [node, request])
+    return this.script.of('fetch').map(({ node, request }) => {
+      const asked: AskedPartition[] = request
+      return [node, Object.fromEntries(asked.map(({ partition, position }) => [partition, position]))]
+    })
+  }
+
+  /** What was asked last for a partition. */
+  asked(partition: number): AskedPartition {
+    const last: AskedPartition[] = this.script.of('fetch').at(-1)!.request
+    return last.find(asked => asked.partition === partition)!
   }
 
   async close(): Promise<void> {
@@ -242,6 +265,67 @@ test('a partition that does not exist any more is a missing topic', async () => 
   await harness.close()
 })
 
+for (const errorCode of [CODE.unknownId, CODE.inconsistentId]) {
+  test(`a topic id that the broker does not know (${errorCode}): the task compares, the metadata is read again`, async () => {
+    const harness = new Harness()
+    const target = new Target(0, 5)
+    await harness.add(target)
+    await harness.answer({ 0: { errorCode } })
+    assert.equal((target.failures[0] as SluiceError).code, 'topic-missing')
+    assert.match(target.failures[0]!.message, /in\/0 .* deleted and created again/)
+    assert.equal(harness.script.refreshes, 1)
+    await harness.close()
+  })
+}
+
+test('each task is asked for by the topic id that it began with, also when another has begun with a newer one', async () => {
+  const harness = new Harness()
+  const other = 'b3RoZXItdG9waWMtaWQtLQ'
+  harness.logs.set(1, new PartitionLog(other, 0, 0, undefined))
+  await harness.add(new Target(0, 5), new Target(1, 6))
+  await harness.answer({})
+  assert.deepEqual(
+    [harness.asked(0), harness.asked(1)].map(({ topicId, position }) => [topicId, position]),
+    [
+      [TOPIC_ID, 5],
+      [other, 6],
+    ],
+  )
+  await harness.close()
+})
+
+test('an answer from the log that a task has left is dropped, though the position is the same', async () => {
+  const harness = new Harness()
+  const target = new Target(0, 5)
+  await harness.add(target)
+  harness.logs.set(0, new PartitionLog('b3RoZXItdG9waWMtaWQtLQ', 5, 5, undefined))
+  await harness.answer({ 0: { records: await records(5, 3) } })
+  assert.deepEqual([target.accepted, target.failures], [[], []])
+  await harness.close()
+})
+
+test('without a log nothing is asked for', async () => {
+  const harness = new Harness()
+  harness.logs.clear()
+  await harness.add(new Target(0, 5))
+  assert.equal(harness.fetches.length, 0)
+  await harness.close()
+})
+
+test('the epoch of what was fetched goes with the next request; a log that was truncated below fails the task', async () => {
+  const harness = new Harness()
+  const target = new Target(0, 5)
+  await harness.add(target)
+  assert.equal(harness.asked(0).lastFetchedEpoch, -1)
+  await harness.answer({ 0: { records: await records(5, 3) } })
+  assert.deepEqual([harness.asked(0).position, harness.asked(0).lastFetchedEpoch], [8, 0])
+  await harness.answer({ 0: { divergesAt: 6 } })
+  assert.equal((target.failures[0] as SluiceError).code, 'log-truncated')
+  assert.match(target.failures[0]!.message, /in\/0 was truncated at offset 6, below 8/)
+  assert.equal(target.accepted.length, 1)
+  await harness.close()
+})
+
 test('a partition without a leader is asked for once it has one', async () => {
   const harness = new Harness()
   harness.script.leaders['in/0'] = -1
@@ -299,15 +383,42 @@ test('other refusals fail the task, in words for people', async () => {
 test('damaged records fail the task and are not skipped', async () => {
   const damaged = await records(5, 3)
   damaged[damaged.length - 1]! ^= 1
-  for (const part of [{ records: damaged }, { records: await records(5, 3), highWatermark: 7 }]) {
+  const harness = new Harness()
+  const target = new Target(0, 5)
+  await harness.add(target)
+  await harness.answer({ 0: { records: damaged } })
+  assert.equal((target.failures[0] as SluiceError).code, 'corrupt-batch')
+  assert.deepEqual(target.accepted, [])
+  await harness.close()
+})
+
+test('a batch beyond the end of the log is asked for again, and fails the task only if it still is', async () => {
+  const ahead = { records: await records(5, 3), highWatermark: 7 }
+  for (const later of [ahead, { ...ahead, highWatermark: 8 }]) {
     const harness = new Harness()
     const target = new Target(0, 5)
     await harness.add(target)
-    await harness.answer({ 0: part })
-    assert.equal((target.failures[0] as SluiceError).code, 'corrupt-batch')
-    assert.deepEqual(target.accepted, [])
+    await harness.answer({ 0: ahead })
+    assert.deepEqual([target.failures, target.accepted], [[], []])
+    await harness.answer({ 0: later })
+    const damaged = later === ahead
+    assert.deepEqual(
+      target.failures.map(error => (error as SluiceError).code),
+      damaged ? ['corrupt-batch'] : [],
+    )
+    assert.equal(target.accepted.length, damaged ? 0 : 1)
     await harness.close()
   }
+})
+
+test('of several batches those within the log are handed over', async () => {
+  const harness = new Harness()
+  const target = new Target(0, 5)
+  await harness.add(target)
+  await harness.answer({ 0: { records: Buffer.concat([await records(5, 3), await records(8, 2)]), highWatermark: 9 } })
+  assert.deepEqual(target.failures, [])
+  assert.equal(target.accepted[0]!.nextOffset, 8)
+  await harness.close()
 })
 
 test('after connection trouble the connection is dropped, the metadata read and the same asked again', async () => {

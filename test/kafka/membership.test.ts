@@ -142,6 +142,25 @@ test('a member that lost its generation joins again under its own id', async () 
   await harness.close()
 })
 
+test('a membership that is given up is over at once, and another one follows', async () => {
+  for (const hears of [true, false]) {
+    const harness = await joined()
+    if (!hears) harness.script.next('leaveGroup', closed())
+    await harness.membership.renounce()
+    assert.deepEqual(harness.script.of('leaveGroup')[0]!.request, { groupId: 'g', memberId: 'm-1' })
+    assert.equal(harness.membership.current, undefined, 'nothing may be committed in its name any more')
+    assert.equal(await harness.membership.confirm(), false)
+    harness.memberId = 'm-2'
+    harness.generation = 2
+    await harness.clock.advance(1_000)
+    assert.equal(harness.script.of('joinGroup')[1]!.request.memberId, '', 'as a new member')
+    assert.deepEqual(harness.generations.at(-1), [2, [0, 1], false])
+    assert.equal(harness.membership.current!.memberId, 'm-2')
+    assert.ok(!harness.conditions.some(code => code !== undefined), 'no trouble')
+    await harness.close()
+  }
+})
+
 test('a coordinator that moved is looked up, without a rebalance', async () => {
   const harness = await joined()
   harness.script.coordinator = 2

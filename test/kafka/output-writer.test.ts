@@ -278,6 +278,26 @@ test('recycled memory is used again, unless a huge record stretched it', async (
   assert.notEqual(write(10)[0], large)
 })
 
+test('a topic that is given partitions changes the mapping between two transactions, not within one', async () => {
+  let counts = { input: 4, output: 4, deadLetter: 4 }
+  const output = outputWriter({ partitionCounts: () => counts })
+  const batch = await input([record({ key: Buffer.from('21') })])
+  const partitions = () => sent(output.take()).map(({ partition }) => partition)
+  output.prediction(batch, 0, VALUE, LENGTH, MODEL)
+  counts = { ...counts, input: 6 }
+  output.prediction(batch, 0, VALUE, LENGTH, MODEL)
+  assert.deepEqual(partitions(), [batch.partition], 'both together')
+  output.prediction(batch, 0, VALUE, LENGTH, MODEL)
+  const ofKey = (stockMurmur2(Buffer.from('21')) & 0x7fffffff) % 4
+  assert.notEqual(ofKey, batch.partition)
+  assert.deepEqual(partitions(), [ofKey])
+
+  counts = { input: 0, output: 0, deadLetter: 0 }
+  output.discard()
+  output.prediction(batch, 0, VALUE, LENGTH, MODEL)
+  assert.deepEqual(partitions(), [ofKey], 'a topic that is not there counts for nothing')
+})
+
 test('discard throws away what was not taken', async () => {
   const output = outputWriter()
   const batch = await input([record()])

@@ -1,5 +1,6 @@
 import { BatchField } from '../../src/kafka/batch-layout.ts'
-import { WireReader } from '../../src/kafka/wire.ts'
+import type { TransactionState } from '../../src/kafka/transactional-ids.ts'
+import { sizeOfCompactString, type Uuid, WireReader, WireWriter } from '../../src/kafka/wire.ts'
 import { Encoder } from './stock.ts'
 
 /** A request as a test sees it. */
@@ -22,6 +23,18 @@ export interface ProducedBatch {
   readonly baseSequence: number
   readonly records: number
 }
+
+/** A partition in a Fetch request. */
+export interface AskedPartition {
+  readonly topicId: Uuid
+  readonly partition: number
+  readonly position: number
+  /** -1: not known. */
+  readonly lastFetchedEpoch: number
+}
+
+/** The id of every topic, unless a test says otherwise. */
+export const TOPIC_ID = 'c2x1aWNlLXRvcGljLWlkLQ'
 
 /** An error of the broker, as kafkajs throws it. */
 export function brokerError(type: string): Error {
@@ -141,7 +154,7 @@ export class ScriptedCluster {
       response: KafkajsProtocolResponse<unknown>
     }) => {
       const { buffer } = (await request.encode()) as { buffer: Buffer }
-      const read = request.apiName === 'Produce' ? readProduce : readFetch
+      const read = READERS[request.apiName]!
       const raw = await this.#answer(nodeId, request.apiName.toLowerCase(), read(buffer))
       return response.parse(await response.decode(raw as Buffer))
     }
@@ -175,6 +188,8 @@ const BROKER_APIS = [
 const DEFAULTS: Record<string, Answer> = {
   initProducerId: { producerId: '4000', producerEpoch: 3 },
   produce: ({ request }: Asked) => produced(request),
+  metadata: ({ request }: Asked) => described(request),
+  describetransactions: () => transactionState(undefined),
 }
 
 /** The answer to a Produce request: appended, or refused with the code given for a partition. */
@@ -213,19 +228,76 @@ function readProduce(bytes: Buffer): ProducedBatch[] {
     .flat()
 }
 
-/** Position asked for, by partition. */
-function readFetch(bytes: Buffer): Record<number, number> {
-  const reader = new WireReader(bytes.subarray(4 + 4 + 4 + 4 + 1 + 4 + 4))
-  const positions: Record<number, number> = {}
-  reader.array(() => {
-    reader.string()
-    reader.array(() => {
+function readFetch(bytes: Buffer): AskedPartition[] {
+  const reader = new WireReader(bytes.subarray(1 + 4 + 4 + 4 + 4 + 1 + 4 + 4))
+  const asked: AskedPartition[] = []
+  reader.compactArray(() => {
+    const topicId = reader.uuid()
+    reader.compactArray(() => {
       const partition = reader.int32()
       reader.int32()
-      positions[partition] = reader.int64()
+      asked.push({ topicId, partition, position: reader.int64(), lastFetchedEpoch: reader.int32() })
       reader.int64()
       reader.int32()
+      reader.tags()
     })
+    reader.tags()
   })
-  return positions
+  return asked
 }
+
+/** The topic. */
+function readMetadata(bytes: Buffer): string {
+  const reader = new WireReader(bytes)
+  reader.tags()
+  return reader.compactArray(() => {
+    reader.uuid()
+    const topic = reader.compactString()
+    reader.tags()
+    return topic
+  })[0]!
+}
+
+/** The epoch that is asked for, of the only partition. */
+function readEpoch(bytes: Buffer): number {
+  return bytes.readInt32BE(bytes.length - 4)
+}
+
+const READERS: Record<string, (bytes: Buffer) => unknown> = {
+  Produce: readProduce,
+  Fetch: readFetch,
+  Metadata: readMetadata,
+  OffsetForLeaderEpoch: readEpoch,
+  DescribeTransactions: bytes => bytes.subarray(3, -1).toString(),
+}
+
+/** The answer to a Metadata request: the topic has this id. */
+export function described(topic: string, id: Uuid = TOPIC_ID): Buffer {
+  const fixed = 1 + 4 + 1 + 1 + 4 + 1 + (2 + 16 + 1 + 1 + 4 + 1) + 1
+  const writer = new WireWriter(fixed + sizeOfCompactString(topic)).noTags().int32(0)
+  writer.compactCount(0).uvarint(0).int32(1) // no broker, no cluster id, the controller
+  writer.compactCount(1).int16(0).compactString(topic).uuid(id).int8(0).compactCount(0).int32(0).noTags()
+  return writer.noTags().finish().buffer
+}
+
+/** The answer to an OffsetForLeaderEpoch request for one partition. */
+export function epochEnds(epoch: number, endOffset: number): Buffer {
+  const encoder = new Encoder().writeInt32(0).writeInt32(1).writeString('in').writeInt32(1)
+  return encoder.writeInt16(0).writeInt32(2).writeInt32(epoch).writeInt64(endOffset).buffer
+}
+
+/** The answer to a DescribeTransactions request, as far as it is read: the id's last transaction, or that the id is unknown. */
+export function transactionState(state: TransactionState | undefined): Buffer {
+  const id = 'g.in.2'
+  const name = state ?? ''
+  return new WireWriter(8 + id.length + 1 + name.length + 1)
+    .noTags()
+    .int32(0)
+    .compactCount(1)
+    .int16(state === undefined ? TRANSACTIONAL_ID_NOT_FOUND : 0)
+    .compactString(id)
+    .compactString(name)
+    .finish().buffer
+}
+
+const TRANSACTIONAL_ID_NOT_FOUND = 105

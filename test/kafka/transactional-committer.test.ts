@@ -1,15 +1,29 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { silentLog } from '../../src/core/log.ts'
 import { Coordinator } from '../../src/kafka/coordinator.ts'
 import { KafkaOutputWriter } from '../../src/kafka/output-writer.ts'
+import type { PartitionLog } from '../../src/kafka/partition-log.ts'
 import { StartPolicy } from '../../src/kafka/start-policy.ts'
 import { TransactionalCommitter } from '../../src/kafka/transactional-committer.ts'
+import type { TransactionState } from '../../src/kafka/transactional-ids.ts'
 import { TransactionalProducer } from '../../src/kafka/transactional-producer.ts'
 import { FakeClock, settle } from '../pipeline/fake-clock.ts'
 import { batchOf } from '../pipeline/fake-codec.ts'
-import { type Asked, brokerError, closed, produced, ScriptedCluster } from './scripted-cluster.ts'
+import {
+  type Asked,
+  brokerError,
+  closed,
+  produced,
+  ScriptedCluster,
+  TOPIC_ID,
+  transactionState,
+} from './scripted-cluster.ts'
 
 const MODEL = { name: 'iris', version: '3', sha256: '0123456789abcdef', provider: 'cpu' }
+
+/** The metadata of an offset of the topic that is there now. */
+const MARK = `sluice topic-id=${TOPIC_ID}`
 
 interface Committed {
   readonly offset: string
@@ -21,8 +35,11 @@ class Harness {
   readonly script = new ScriptedCluster()
   readonly committer: TransactionalCommitter
   stored: Committed | undefined
-  /** The epoch that the next initialisation gives. */
+  readonly logs = new Map<number, PartitionLog>()
+  /** The epoch that the next initialisation gives; the id was used before unless it is 0. */
   epoch = 0
+  /** What became of the id's last transaction. */
+  last: TransactionState = 'CompleteAbort'
 
   constructor(options: { stored?: Committed; epoch?: number; onOffsetLoss?: 'stop' | 'continue' } = {}) {
     this.stored = options.stored
@@ -40,9 +57,11 @@ class Harness {
       .otherwise('txnOffsetCommit', (asked: Asked) => {
         pending = offsetIn(asked)
       })
-      .otherwise('endTxn', () => {
-        this.stored = pending
+      .otherwise('endTxn', ({ request }: Asked) => {
+        if (request.transactionResult) this.stored = pending ?? this.stored
+        pending = undefined
       })
+      .otherwise('describetransactions', () => transactionState(this.epoch > 0 ? this.last : undefined))
       .otherwise('initProducerId', () => ({ producerId: '4000', producerEpoch: this.epoch++ }))
       .otherwise('listOffsets', () => ({ responses: [{ topic: 'in', partitions: [{ partition: 2, offset: '40' }] }] }))
       .otherwise('offsetFetch', () => {
@@ -52,6 +71,13 @@ class Harness {
     const clock = new FakeClock()
     const groupCoordinator = new Coordinator(cluster, 'group', 'g', clock)
     const shared = { cluster, groupCoordinator, groupId: 'g', topic: 'in', partition: 2, requestTimeoutMs: 1_000 }
+    const producer = new TransactionalProducer({
+      ...shared,
+      transactionalId: 'g.in.2',
+      transactionTimeoutMs: 30_000,
+      clock,
+      coordinator: new Coordinator(cluster, 'transaction', 'g.in.2', clock),
+    })
     this.committer = new TransactionalCommitter({
       topic: 'in',
       partition: 2,
@@ -67,14 +93,11 @@ class Harness {
         startFrom: 'earliest',
         onOffsetLoss: options.onOffsetLoss ?? 'stop',
         generation: () => ({ memberId: 'm', generationId: 1, partitions: [2], continuous: true }),
+        logs: this.logs,
+        usedBefore: () => producer.usedBefore(),
+        log: silentLog,
       }),
-      producer: new TransactionalProducer({
-        ...shared,
-        transactionalId: 'g.in.2',
-        transactionTimeoutMs: 30_000,
-        clock,
-        coordinator: new Coordinator(cluster, 'transaction', 'g.in.2', clock),
-      }),
+      producer,
     })
   }
 
@@ -89,7 +112,7 @@ class Harness {
 }
 
 test('the id is fenced before the committed offset is believed', async () => {
-  const harness = new Harness({ stored: { offset: '40', metadata: '' }, epoch: 5 })
+  const harness = new Harness({ stored: { offset: '40', metadata: MARK }, epoch: 5 })
   assert.deepEqual(await harness.committer.initialise(), { offset: 40, committed: true })
   const fenced = harness.apis.indexOf('initProducerId')
   assert.ok(harness.apis.indexOf('offsetFetch', fenced) > fenced, 'read after the fence')
@@ -99,16 +122,32 @@ test('the id is fenced before the committed offset is believed', async () => {
 test('a partition that the group never read is pinned before the id is used for the first time', async () => {
   const harness = new Harness()
   assert.deepEqual(await harness.committer.initialise(), { offset: 40, committed: false })
-  assert.ok(harness.apis.indexOf('offsetCommit') < harness.apis.indexOf('initProducerId'))
-  assert.deepEqual(harness.stored, { offset: '40', metadata: '' })
+  const order = ['describetransactions', 'offsetCommit', 'initProducerId'].map(api => harness.apis.indexOf(api))
+  assert.deepEqual(
+    order,
+    order.toSorted((a, b) => a - b),
+  )
+  assert.deepEqual(harness.stored, { offset: '40', metadata: MARK })
+  assert.ok(!harness.apis.includes('endTxn'), 'the pin is all there is to say')
+})
+
+test('a start that ends between the pin and the id, or before its answer, has lost nothing', async () => {
+  for (const carriedOut of [false, true]) {
+    const harness = new Harness()
+    harness.script.next('initProducerId', () => {
+      if (carriedOut) harness.epoch++
+      return closed()
+    })
+    await assert.rejects(harness.committer.initialise(), { code: 'broker-unreachable' })
+    assert.deepEqual(await harness.committer.initialise(), { offset: 40, committed: true })
+  }
 })
 
 test('no offset, but an id that was used: the offset was lost, and every start says so until it is accepted', async () => {
   const harness = new Harness({ epoch: 7 })
   await assert.rejects(harness.committer.initialise(), { code: 'offset-missing', response: 'halt' })
-  assert.deepEqual(harness.stored, { offset: '40', metadata: 'sluice: the committed offset was missing' })
-  assert.equal(harness.apis.at(-1), 'endTxn', 'the marker is committed by a transaction')
-  assert.ok(!harness.apis.includes('addPartitionsToTxn'), 'that has no output')
+  assert.deepEqual(harness.stored, { offset: '40', metadata: `sluice lost topic-id=${TOPIC_ID}` })
+  assert.ok(!harness.apis.includes('produce'))
 
   const { stored } = harness
   await assert.rejects(new Harness({ ...(stored && { stored }), epoch: 8 }).committer.initialise(), {
@@ -116,21 +155,32 @@ test('no offset, but an id that was used: the offset was lost, and every start s
   })
   const accepting = new Harness({ ...(stored && { stored }), epoch: 9, onOffsetLoss: 'continue' })
   assert.equal((await accepting.committer.initialise()).offset, 40)
+  assert.deepEqual(accepting.stored, { offset: '40', metadata: MARK }, 'and then it is over, though nothing was read')
 })
 
-test('ON_OFFSET_LOSS=continue starts again from START_FROM, without a marker', async () => {
-  const harness = new Harness({ epoch: 7, onOffsetLoss: 'continue' })
-  assert.deepEqual(await harness.committer.initialise(), { offset: 40, committed: false })
-  assert.deepEqual(harness.stored, { offset: '40', metadata: '' })
+test('a lost offset is known as one also if the start that found it missing got no further', async () => {
+  const harness = new Harness({ epoch: 7 })
+  harness.script.next('initProducerId', closed())
+  await assert.rejects(harness.committer.initialise(), { code: 'broker-unreachable' })
+  await assert.rejects(harness.committer.initialise(), { code: 'offset-missing' })
 })
 
-test('an offset that START_FROM chose in place of one that is out of range was not committed', async () => {
-  const harness = new Harness({ stored: { offset: '7', metadata: '' }, epoch: 7, onOffsetLoss: 'continue' })
+test('an accepted loss is committed at once, by a transaction without output', async () => {
+  const harness = new Harness({ stored: { offset: '7', metadata: MARK }, epoch: 7, onOffsetLoss: 'continue' })
   assert.deepEqual(await harness.committer.initialise(), { offset: 40, committed: false })
+  assert.deepEqual(harness.stored, { offset: '40', metadata: MARK })
+  assert.ok(harness.apis.indexOf('endTxn') > harness.apis.indexOf('initProducerId'))
+  assert.ok(!harness.apis.includes('produce') && !harness.apis.includes('offsetCommit'))
+})
+
+test('an offset that a person has set gets its mark at once', async () => {
+  const harness = new Harness({ stored: { offset: '40', metadata: '' }, epoch: 7 })
+  assert.deepEqual(await harness.committer.initialise(), { offset: 40, committed: true })
+  assert.deepEqual(harness.stored, { offset: '40', metadata: MARK })
 })
 
 test('a transaction carries what was written until then; what is written meanwhile is in the next', async () => {
-  const harness = new Harness({ stored: { offset: '40', metadata: '' } })
+  const harness = new Harness({ stored: { offset: '40', metadata: MARK } })
   await harness.committer.initialise()
   harness.predict(40)
   harness.predict(41)
@@ -152,11 +202,11 @@ test('a transaction carries what was written until then; what is written meanwhi
   assert.equal(harness.stored?.offset, '42')
   await harness.committer.commit(43)
   assert.equal(harness.script.of('produce')[1]!.request[0].records, 1)
-  assert.equal(harness.stored?.offset, '43')
+  assert.deepEqual(harness.stored, { offset: '43', metadata: MARK })
 })
 
 test('initialising throws away what was written, also what a failed transaction had taken', async () => {
-  const harness = new Harness({ stored: { offset: '40', metadata: '' } })
+  const harness = new Harness({ stored: { offset: '40', metadata: MARK } })
   await harness.committer.initialise()
   harness.predict(40)
   harness.script.next('endTxn', closed())
@@ -170,7 +220,7 @@ test('initialising throws away what was written, also what a failed transaction 
 })
 
 test('closing keeps nothing and asks nobody', async () => {
-  const harness = new Harness({ stored: { offset: '40', metadata: '' } })
+  const harness = new Harness({ stored: { offset: '40', metadata: MARK } })
   await harness.committer.initialise()
   harness.predict(40)
   const asked = harness.script.asked.length

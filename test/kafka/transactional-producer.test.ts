@@ -3,11 +3,21 @@ import { test } from 'node:test'
 import { SluiceError } from '../../src/core/errors.ts'
 import { FencedError } from '../../src/core/transaction.ts'
 import { Coordinator } from '../../src/kafka/coordinator.ts'
+import type { TransactionState } from '../../src/kafka/transactional-ids.ts'
 import { TransactionalProducer } from '../../src/kafka/transactional-producer.ts'
 import { FakeClock, settle } from '../pipeline/fake-clock.ts'
 import { outputBatch } from './output-batches.ts'
-import { type Asked, brokerError, closed, produced, ScriptedCluster, timedOut } from './scripted-cluster.ts'
+import {
+  type Asked,
+  brokerError,
+  closed,
+  produced,
+  ScriptedCluster,
+  timedOut,
+  transactionState,
+} from './scripted-cluster.ts'
 
+const OUTPUTS = [{ topic: 'out', partitions: [2] }]
 const STATE = { transactionalId: 'g.in.2', producerId: '4000', producerEpoch: 3 }
 const move = (offset: number) => ({ topic: 'in', partition: 2, offset, metadata: '' })
 
@@ -34,7 +44,7 @@ class Harness {
   /** A harness whose producer is initialised and knows its coordinators, with nothing asked yet. */
   static async ready(): Promise<Harness> {
     const harness = new Harness()
-    await harness.producer.initialise()
+    await harness.producer.initialise(OUTPUTS)
     await harness.commit(1)
     assert.equal(harness.outcome, 'done')
     harness.script.asked.length = 0
@@ -59,16 +69,48 @@ class Harness {
   }
 }
 
-test('initialising asks the coordinator of the transactional id, and tells the epoch', async () => {
+test('initialising an id for the first time asks its coordinator for an epoch', async () => {
   const { script, producer } = new Harness()
-  assert.equal(await producer.initialise(), 3)
+  await producer.initialise(OUTPUTS)
   assert.deepEqual(
     script.asked.map(({ api, request }) => [api, request]),
     [
       ['findCoordinator', { groupId: 'g.in.2', coordinatorType: 1 }],
+      ['describetransactions', 'g.in.2'],
       ['initProducerId', { transactionalId: 'g.in.2', transactionTimeout: 30_000 }],
     ],
   )
+})
+
+test('initialising an id that was used ends its last transaction once more, as it was decided', async () => {
+  const outcomes: readonly (readonly [TransactionState, boolean])[] = [
+    ['PrepareCommit', true],
+    ['CompleteCommit', true],
+    ['Ongoing', false],
+    ['PrepareAbort', false],
+    ['CompleteAbort', false],
+    ['PrepareEpochFence', false],
+    ['Empty', false],
+  ]
+  for (const [state, committed] of outcomes) {
+    const { script, producer } = new Harness()
+    script.next('describetransactions', transactionState(state))
+    script.next('initProducerId', { producerId: '4000', producerEpoch: 7 }, { producerId: '4000', producerEpoch: 8 })
+    await producer.initialise(OUTPUTS)
+    const apis = ['initProducerId', 'addOffsetsToTxn', 'addPartitionsToTxn', 'endTxn', 'initProducerId']
+    assert.deepEqual(script.apis.slice(-5), apis, state)
+    const [added] = script.of('addPartitionsToTxn')
+    assert.deepEqual([added!.request.topics, added!.request.producerEpoch], [OUTPUTS, 7], state)
+    const [ended] = script.of('endTxn')
+    assert.deepEqual([ended!.request.transactionResult, ended!.request.producerEpoch], [committed, 7], state)
+  }
+})
+
+test('an id whose last transaction could not be ended once more is not initialised', async () => {
+  const { script, producer } = new Harness()
+  script.next('describetransactions', transactionState('CompleteCommit')).next('endTxn', timedOut())
+  await assert.rejects(producer.initialise(OUTPUTS), { code: 'transaction-unknown', message: /g\.in\.2/ })
+  await assert.rejects(producer.commit([], move(7)), /commit before initialise/)
 })
 
 test('a transaction takes three steps, each begun when the one before is complete', async () => {
@@ -200,7 +242,7 @@ test('after a failure the identity cannot be used until the producer is initiali
   assert.deepEqual(harness.script.apis, [])
 
   harness.script.next('initProducerId', { producerId: '4000', producerEpoch: 5 })
-  assert.equal(await harness.producer.initialise(), 5)
+  await harness.producer.initialise(OUTPUTS)
   await harness.commit(8)
   assert.equal(harness.outcome, 'done')
   const [batch] = harness.script.of('produce')[0]!.request
@@ -211,7 +253,7 @@ test('after a failure the identity cannot be used until the producer is initiali
 test('an initialisation that fails leaves no identity behind', async () => {
   const harness = await Harness.ready()
   harness.script.next('initProducerId', closed())
-  await assert.rejects(harness.producer.initialise(), { code: 'broker-unreachable' })
+  await assert.rejects(harness.producer.initialise(OUTPUTS), { code: 'broker-unreachable' })
   await harness.commit(8)
   assert.match(String(harness.outcome), /commit before initialise/)
 })
@@ -223,8 +265,18 @@ test('what initialising is refused for is said in words for people', async () =>
   ] as const) {
     const { script, producer } = new Harness()
     script.next('initProducerId', brokerError(type))
-    await assert.rejects(producer.initialise(), { code, message: /g\.in\.2.*30000/ })
+    await assert.rejects(producer.initialise(OUTPUTS), { code, message: /g\.in\.2.*30000/ })
   }
+})
+
+test('whether the id was used is asked of its coordinator, without using it', async () => {
+  const { script, producer } = new Harness()
+  script.next('describetransactions', transactionState('Empty'), transactionState(undefined))
+  assert.equal(await producer.usedBefore(), true)
+  assert.equal(await producer.usedBefore(), false)
+  assert.deepEqual(script.apis, ['findCoordinator', 'describetransactions', 'describetransactions'])
+  script.next('describetransactions', brokerError('TRANSACTIONAL_ID_AUTHORIZATION_FAILED'))
+  await assert.rejects(producer.usedBefore(), { code: 'not-authorised', message: /g\.in\.2/ })
 })
 
 test('transactions of one epoch go on with the sequence numbers', async () => {

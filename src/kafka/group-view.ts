@@ -1,0 +1,91 @@
+import type { Clock } from '../core/clock.ts'
+import { Coordinator } from './coordinator.ts'
+import type { PartitionOffsets } from './log-offsets.ts'
+import { type OpenTransaction, openTransactions } from './transactions.ts'
+
+export interface GroupViewOptions {
+  readonly cluster: KafkajsCluster
+  readonly groupId: string
+  /** Whose offsets are looked at. */
+  readonly topic: string
+  readonly partitions: number
+  readonly clock: Clock
+}
+
+const BUDGET_MS = 30_000
+const POLL_MS = 50
+/** How often a coordinator looks for transactions that have timed out, and some time to end them. */
+const EXPIRY_MS = 15_000
+
+/** A consumer group, as somebody sees it who is not a member: its offsets, and the transactions that move them. */
+export class GroupView {
+  readonly #options: GroupViewOptions
+  readonly #coordinator: Coordinator
+
+  constructor(options: GroupViewOptions) {
+    this.#options = options
+    this.#coordinator = new Coordinator(options.cluster, 'group', options.groupId, options.clock)
+  }
+
+  /** Whether the group has no members: then nobody moves its offsets, and nobody ends its transactions. */
+  async isEmpty(): Promise<boolean> {
+    const { groupId } = this.#options
+    const { groups } = await this.#coordinator.send(BUDGET_MS, broker => broker.describeGroups({ groupIds: [groupId] }))
+    return groups.every(({ members }) => members.length === 0)
+  }
+
+  /**
+   * The committed offset of each partition, -1 where there is none. One that a transaction is about to commit does not
+   * show: what is returned can only be too low.
+   */
+  async committed(): Promise<PartitionOffsets> {
+    const { groupId, topic, partitions } = this.#options
+    const offsets = new Array<number>(partitions).fill(-1)
+    const asked = offsets.map((_, partition) => ({ partition }))
+    const { responses } = await this.#coordinator.send(BUDGET_MS, broker =>
+      broker.offsetFetch({ groupId, topics: [{ topic, partitions: asked }] }),
+    )
+    for (const { partition, offset } of responses.find(answer => answer.topic === topic)?.partitions ?? []) {
+      offsets[partition] = Number(offset)
+    }
+    return offsets
+  }
+
+  /** The committed offsets once they are no longer behind what was seen, or when `patienceMs` have passed. */
+  async settledOffsets(
+    isBehind: (committed: PartitionOffsets) => boolean,
+    patienceMs: number,
+  ): Promise<PartitionOffsets> {
+    const { clock } = this.#options
+    const deadline = clock.now() + patienceMs
+    for (;;) {
+      const committed = await this.committed()
+      if (!isBehind(committed) || clock.now() >= deadline) return committed
+      await clock.sleep(POLL_MS)
+    }
+  }
+
+  /**
+   * The transactional ids of the group's producers whose transaction is open and should not be: longer than its time-out
+   * allows, or in a group without members. Those that end within `patienceMs` are not meant.
+   */
+  async strandedTransactions(patienceMs: number): Promise<string[]> {
+    const { cluster, groupId, topic, clock } = this.#options
+    const prefix = `${groupId}.${topic}.`
+    const deadline = clock.now() + patienceMs
+    let stayed = await openTransactions(cluster, prefix)
+    for (;;) {
+      const overdue = stayed.filter(({ startedAt, timeoutMs }) => clock.wallTime() - startedAt > timeoutMs + EXPIRY_MS)
+      if (stayed.length === overdue.length || clock.now() >= deadline) {
+        return ((await this.isEmpty()) ? stayed : overdue).map(({ transactionalId }) => transactionalId)
+      }
+      await clock.sleep(POLL_MS)
+      const open = await openTransactions(cluster, prefix)
+      stayed = stayed.filter(before => open.some(now => isSame(before, now)))
+    }
+  }
+}
+
+function isSame(a: OpenTransaction, b: OpenTransaction): boolean {
+  return a.transactionalId === b.transactionalId && a.startedAt === b.startedAt
+}

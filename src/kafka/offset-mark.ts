@@ -1,0 +1,37 @@
+import type { Uuid } from './wire.ts'
+
+/**
+ * What the metadata of a committed offset says about it (docs/adr/0007-an-offset-names-its-log.md): the log that it is
+ * an offset of. Offsets that a person set have none of it.
+ */
+export interface OffsetMark {
+  /** The topic that the offset belongs to; unknown only where {@link FORMER_LOST_MARK} is read. */
+  readonly topicId?: Uuid
+  /** Of the leader that wrote the record before the offset, if known (KIP-320). */
+  readonly leaderEpoch?: number | undefined
+  /** The offset stands in for one that was lost, so that a restart does not take it for a good one. */
+  readonly lost?: boolean
+}
+
+const MARK = /^sluice( lost)? topic-id=([\w-]{22})(?: leader-epoch=(\d{1,10}))?$/
+
+/** What releases before topic ids wrote beside an offset that stood in for a lost one; beside others they wrote nothing. */
+const FORMER_LOST_MARK = 'sluice: the committed offset was missing'
+
+/** At most 70 characters; brokers keep up to 4096 (`offset.metadata.max.bytes`). */
+export function formatMark({ topicId, leaderEpoch, lost }: OffsetMark & { readonly topicId: Uuid }): string {
+  const epoch = leaderEpoch === undefined ? '' : ` leader-epoch=${leaderEpoch}`
+  return `sluice${lost ? ' lost' : ''} topic-id=${topicId}${epoch}`
+}
+
+/** Undefined where the offset says nothing about its log: a person or another tool has set it. */
+export function parseMark(metadata: string): OffsetMark | undefined {
+  if (metadata === FORMER_LOST_MARK) return { lost: true }
+  const [whole, lost, topicId, leaderEpoch] = MARK.exec(metadata) ?? []
+  if (whole === undefined || topicId === undefined) return undefined
+  return {
+    topicId,
+    ...(leaderEpoch === undefined ? {} : { leaderEpoch: Number(leaderEpoch) }),
+    ...(lost === undefined ? {} : { lost: true }),
+  }
+}
