@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { audit } from './commands/audit.ts'
 import type { Command } from './commands/command.ts'
 import { config } from './commands/config.ts'
 import { predict } from './commands/predict.ts'
@@ -7,7 +8,7 @@ import { worker } from './commands/worker.ts'
 import { SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
 
-const COMMANDS: Readonly<Record<string, Command>> = { worker, predict, topics, config }
+const COMMANDS: Readonly<Record<string, Command>> = { worker, predict, audit, topics, config }
 
 const { version: RELEASE } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string
@@ -68,6 +69,7 @@ async function main([name, ...argv]: readonly string[]): Promise<number> {
       dotenvFile: '.env',
       signal: stopSignal(),
       print: line => console.log(line),
+      stderr: process.stderr,
       release: RELEASE,
       useLog: created => {
         log = created

@@ -12,9 +12,19 @@ export interface CommandContext {
   readonly signal: AbortSignal
   /** Writes a line to standard output. */
   readonly print: (line: string) => void
+  /** Standard error, for progress. */
+  readonly stderr: TextOutput
   readonly release: string
   /** Makes known how errors are to be reported from now on: in the log instead of on standard error. */
   readonly useLog: (log: Log) => void
+}
+
+/** Where text goes, and whether a person looks at it as it comes. */
+export interface TextOutput {
+  readonly isTTY?: boolean
+  /** Width of the terminal. */
+  readonly columns?: number
+  write(text: string): unknown
 }
 
 /** One word of the command line. */

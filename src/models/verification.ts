@@ -71,7 +71,7 @@ async function verifyBatch(
   samples.forEach((sample, row) => {
     const outputs = unpackRow(spec.outputs, slot.outputs, row)
     for (const output of spec.outputs) {
-      const problem = difference(output, sample.output[output.field], outputs[output.field], spec.tolerance)
+      const problem = outputDifference(output, sample.output[output.field], outputs[output.field], spec.tolerance)
       if (problem !== undefined) throw mismatch(spec, first + row, `on ${provider}, ${problem}`)
     }
   })
@@ -79,7 +79,12 @@ async function verifyBatch(
 }
 
 /** How one output differs from its golden value, in words, or undefined. Matrices may be nested or flat. */
-function difference(output: OutputSpec, expected: unknown, got: unknown, tolerance: Tolerance): string | undefined {
+export function outputDifference(
+  output: OutputSpec,
+  expected: unknown,
+  got: unknown,
+  tolerance: Tolerance,
+): string | undefined {
   const field = `field "${output.field}"`
   if (!Array.isArray(got)) return elementDifference(field, output, expected, got, tolerance)
   const expectedElements = Array.isArray(expected) ? expected.flat(Number.POSITIVE_INFINITY) : undefined

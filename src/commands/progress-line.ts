@@ -1,0 +1,71 @@
+import type { Clock } from '../core/clock.ts'
+import type { TextOutput } from './command.ts'
+
+const BAR_WIDTH = 24
+const LINE_EVERY_MS = 5_000
+const SECOND_MS = 1_000
+
+/** How far a long reading is: a bar that is drawn over and over on a terminal, elsewhere a line every few seconds. */
+export class ProgressLine {
+  readonly #output: TextOutput
+  readonly #clock: Clock
+  readonly #startedAt: number
+  #linedAt: number
+  #drawn = false
+
+  constructor(output: TextOutput, clock: Clock) {
+    this.#output = output
+    this.#clock = clock
+    this.#startedAt = clock.now()
+    this.#linedAt = this.#startedAt
+  }
+
+  /** `done` of `total` records; `remark` comes after rate and time. */
+  show(done: number, total: number, remark: string): void {
+    const now = this.#clock.now()
+    if (this.#output.isTTY === true) {
+      const text = `${bar(done, total)} ${this.#text(done, total, remark)}`
+      this.#output.write(`\r${text.slice(0, (this.#output.columns ?? 80) - 1)}\x1b[K`)
+      this.#drawn = true
+    } else if (now - this.#linedAt >= LINE_EVERY_MS) {
+      this.#linedAt = now
+      this.#output.write(`${this.#text(done, total, remark)}\n`)
+    }
+  }
+
+  /** A line of its own, above the bar. */
+  note(text: string): void {
+    this.clear()
+    this.#output.write(`${text}\n`)
+  }
+
+  /** Takes the bar away. */
+  clear(): void {
+    if (this.#drawn) this.#output.write('\r\x1b[K')
+    this.#drawn = false
+  }
+
+  #text(done: number, total: number, remark: string): string {
+    const seconds = (this.#clock.now() - this.#startedAt) / SECOND_MS
+    const rate = seconds > 0 ? done / seconds : 0
+    const percent = total === 0 ? 100 : Math.floor((100 * done) / total)
+    const left = rate > 0 && done < total ? `, ${duration((total - done) / rate)} left` : ''
+    return `${percent} % of ${grouped(total)} records, ${grouped(Math.round(rate))}/s${left}${remark}`
+  }
+}
+
+/** `1234567` as `1,234,567`. */
+export function grouped(value: number): string {
+  return value.toLocaleString('en-US')
+}
+
+function bar(done: number, total: number): string {
+  const filled = total === 0 ? BAR_WIDTH : Math.round((BAR_WIDTH * done) / total)
+  return `[${'#'.repeat(filled)}${'.'.repeat(BAR_WIDTH - filled)}]`
+}
+
+function duration(seconds: number): string {
+  if (seconds < 60) return `${Math.ceil(seconds)} s`
+  const minutes = Math.ceil(seconds / 60)
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+}
