@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs'
+import { recordedResults, resultTable } from '../faults/results.ts'
 import { RULES } from '../src/config/rules.ts'
 import { envName, GROUPS, optionName, SETTING_KEYS, type SettingKey, settingOf } from '../src/config/settings.ts'
 import { ERRORS, type ErrorCode, type Response } from '../src/core/errors.ts'
@@ -104,7 +105,15 @@ function metricsPage(): string {
   )
 }
 
-const PAGES = { settings: settingsPage, errors: errorsPage, metrics: metricsPage }
+const RESULTS = /(<!-- Results: made by scripts\/docs.ts from reliability.json -->\n)[\s\S]*(\n<!-- End of results -->)/
+
+/** Written by hand, but for its table. */
+function reliabilityPage(): string {
+  const written = current(new URL('../docs/reliability.md', import.meta.url))!
+  return written.replace(RESULTS, (_, begin, end) => `${begin}\n${resultTable(recordedResults())}\n${end}`)
+}
+
+const PAGES = { settings: settingsPage, errors: errorsPage, metrics: metricsPage, reliability: reliabilityPage }
 
 const check = process.argv.includes('--check')
 for (const [name, make] of Object.entries(PAGES)) {

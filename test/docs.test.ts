@@ -18,7 +18,7 @@ test('the pages of docs/ that are made from tables are what the tables say', () 
 test('a stale page is named', t => {
   const copy = mkdtempSync(join(tmpdir(), 'sluice-docs-'))
   t.after(() => rmSync(copy, { recursive: true }))
-  for (const part of ['src/config', 'src/core', 'src/ops', 'scripts', 'docs', 'package.json']) {
+  for (const part of ['src/config', 'src/core', 'src/ops', 'faults', 'scripts', 'docs', 'package.json']) {
     cpSync(join(root, part), join(copy, part), { recursive: true })
   }
   symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))

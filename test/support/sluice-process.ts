@@ -17,6 +17,8 @@ interface ProcessOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Working directory: where it looks for `.env`. */
   readonly cwd?: string | undefined
+  /** Modules loaded before it, in every thread. */
+  readonly imports?: readonly string[]
 }
 
 interface WorkerOptions extends ProcessOptions {
@@ -32,8 +34,9 @@ const PLAIN_ENVIRONMENT = Object.fromEntries(
 )
 
 /** Runs the command line in a process that ends with this one, however this one ends. */
-function spawnSluice(args: readonly string[], { env = {}, cwd }: ProcessOptions): ChildProcess {
-  return spawn(process.execPath, ['--import', TETHER, CLI, ...args], {
+function spawnSluice(args: readonly string[], { env = {}, cwd, imports = [] }: ProcessOptions): ChildProcess {
+  const preloaded = [TETHER, ...imports].flatMap(module => ['--import', module])
+  return spawn(process.execPath, [...preloaded, CLI, ...args], {
     env: { ...PLAIN_ENVIRONMENT, ...env },
     cwd,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -41,9 +44,9 @@ function spawnSluice(args: readonly string[], { env = {}, cwd }: ProcessOptions)
 }
 
 /** Starts `sluice worker` with a JSON log and a free HTTP port. */
-export function startWorker({ env = {}, args = [], cwd }: WorkerOptions): WorkerProcess {
+export function startWorker({ env = {}, args = [], ...options }: WorkerOptions): WorkerProcess {
   const settings = { LOG_FORMAT: 'json', HTTP_PORT: '0', ...env }
-  return new WorkerProcess(spawnSluice(['worker', ...args], { env: settings, cwd }))
+  return new WorkerProcess(spawnSluice(['worker', ...args], { ...options, env: settings }))
 }
 
 /** A worker in a process of its own, which ends with this one. */
@@ -52,13 +55,14 @@ export class WorkerProcess {
   readonly log: LogLine[] = []
   /** Resolves to its exit code, or to the name of the signal that ended it. */
   readonly exited: Promise<number | NodeJS.Signals>
-  readonly #child: ChildProcess
+  /** With a channel: modules that were loaded before the worker may listen to it. */
+  readonly child: ChildProcess
   readonly #watchers = new Set<() => void>()
   #stderr = ''
   #over = false
 
   constructor(child: ChildProcess) {
-    this.#child = child
+    this.child = child
     createInterface(child.stdout!).on('line', line => this.#hear(line))
     child.stderr!.setEncoding('utf8').on('data', chunk => {
       this.#stderr += chunk
@@ -71,7 +75,7 @@ export class WorkerProcess {
   }
 
   get pid(): number {
-    return this.#child.pid!
+    return this.child.pid!
   }
 
   /** Whether it has ended. */
@@ -146,7 +150,7 @@ export class WorkerProcess {
   }
 
   signal(name: NodeJS.Signals): void {
-    this.#child.kill(name)
+    this.child.kill(name)
   }
 
   /** SIGTERM; resolves to the exit code. Kills it and throws when it takes too long. */

@@ -77,8 +77,8 @@ export class Testbed {
   }
 
   /** Starts a replica; it is killed when the testbed is closed. */
-  startWorker(env: Readonly<Record<string, string>> = {}): WorkerProcess {
-    const worker = startWorker({ env: { ...this.env, ...env }, cwd: this.#folder })
+  startWorker(env: Readonly<Record<string, string>> = {}, imports: readonly string[] = []): WorkerProcess {
+    const worker = startWorker({ env: { ...this.env, ...env }, cwd: this.#folder, imports })
     this.workers.push(worker)
     return worker
   }

@@ -1,0 +1,36 @@
+import type { ServerKind } from './servers.ts'
+import type { Stage } from './stage.ts'
+
+/** One blow, and how what follows is measured. */
+export interface Strike {
+  /**
+   * Recovery is the time from here until every partition has answered a record that was published later than that. In
+   * milliseconds since the epoch.
+   */
+  readonly since: number
+  /** Undoes what the blow left behind, once every partition works again. */
+  readonly mend?: () => Promise<void>
+}
+
+/** A kind of fault: a row of the table in docs/reliability.md. */
+export interface Fault {
+  readonly name: string
+  /** What is done to whom, in a line. */
+  readonly what: string
+  /** How often in the long run. */
+  readonly strikes: number
+  /** How often in the short selection that is part of the tests; none unless given. */
+  readonly shortStrikes?: number
+  readonly servers: ServerKind
+  /** Workers between two strikes, 2 unless given. */
+  readonly replicas?: number
+  readonly recordsPerSecond?: number
+  /** Settings of the workers, over those of the stage. */
+  readonly env?: Readonly<Record<string, string>>
+  /** What is promised of the recovery at the 99th percentile, in milliseconds. */
+  readonly limitMs?: number
+  /** What the topics need before the workers start. */
+  readonly prepare?: (stage: Stage) => Promise<void>
+  /** @param turn counts from 0 */
+  readonly strike: (stage: Stage, turn: number) => Promise<Strike>
+}

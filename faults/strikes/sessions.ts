@@ -1,0 +1,44 @@
+import type { Fault, Strike } from '../fault.ts'
+import { arm } from '../preload/arm.ts'
+import type { SessionAction } from '../preload/points.ts'
+import type { Stage } from '../stage.ts'
+
+/** The next run of one session of one worker fails in this way. */
+export async function strikeSession(stage: Stage, action: SessionAction): Promise<Strike> {
+  const armed = await arm(stage.anyReplica().child, { session: action })
+  await armed.hit
+  return { since: Date.now() }
+}
+
+/** A run that takes longer is given up; far below the default, so that a strike takes seconds. */
+const RUN_TIMEOUT_MS = '2000'
+
+export const SESSION_FAULTS: readonly Fault[] = [
+  {
+    name: 'session-crash',
+    what: 'a session thread dies during a run',
+    strikes: 20,
+    shortStrikes: 2,
+    servers: 'broker',
+    limitMs: 2_000,
+    strike: stage => strikeSession(stage, 'crash'),
+  },
+  {
+    name: 'session-hang',
+    what: `a run never returns (RUN_TIMEOUT_MS=${RUN_TIMEOUT_MS})`,
+    strikes: 20,
+    shortStrikes: 1,
+    servers: 'broker',
+    env: { RUN_TIMEOUT_MS },
+    limitMs: 4_000,
+    strike: stage => strikeSession(stage, 'hang'),
+  },
+  {
+    name: 'session-throw',
+    what: 'the runtime refuses a batch that is good',
+    strikes: 20,
+    servers: 'broker',
+    limitMs: 2_000,
+    strike: stage => strikeSession(stage, 'throw'),
+  },
+]
