@@ -1,4 +1,4 @@
-import { Backoff } from '../core/backoff.ts'
+import { Backoff, LONGEST_BROKER_WAIT_MS } from '../core/backoff.ts'
 import { asSluiceError, type ErrorCode } from '../core/errors.ts'
 import type { FetchedRecords } from '../core/record-batch.ts'
 import { FencedError, type FetchTarget } from '../core/transaction.ts'
@@ -29,7 +29,7 @@ export class PartitionTask implements FetchTarget, RowSource {
   readonly #trouble: Trouble
   readonly #decoding: DecodeStage
   /** Grows from failure to failure, until a transaction succeeds. */
-  readonly #backoff = new Backoff(50, 5_000)
+  readonly #backoff = new Backoff(50, LONGEST_BROKER_WAIT_MS)
   readonly #stop = new AbortController()
   /** Aborted when the task is to end, one way or the other: COMMIT_INTERVAL_MS no longer counts. */
   readonly #hurry = new AbortController()
@@ -242,7 +242,9 @@ export class PartitionTask implements FetchTarget, RowSource {
     const known = asSluiceError(error, 'internal')
     if (known.response === 'exit') return { how: 'failed', error: known }
     const initialising = this.#state === 'INITIALISING'
-    const news = this.#trouble.met(this.#stepOf(error, known.code), known)
+    // What a fetch suspects is no condition yet: the next start says what is lost, if anything is.
+    const suspicion = known.response === 'halt' && !initialising
+    const news = !suspicion && this.#trouble.met(this.#stepOf(error, known.code), known)
     if (known.response === 'halt' && initialising) return { how: 'halted', error: known }
     if (!initialising) telemetry.transaction('aborted', 0)
     if (this.#state === 'DRAINING') {
@@ -253,7 +255,7 @@ export class PartitionTask implements FetchTarget, RowSource {
       return { how: 'closed' }
     }
     // What is refused all night long is said once.
-    const level = news ? 'warn' : 'debug'
+    const level = news ? 'warn' : suspicion ? 'info' : 'debug'
     log[level]({ code: known.code, reason: known.message }, 'partition task starts over from the committed offset')
     return undefined
   }
@@ -264,5 +266,5 @@ export class PartitionTask implements FetchTarget, RowSource {
   }
 }
 
-/** The outcome of a transaction, and what becomes of an offset outside the log: the next initialisation tells. */
-const DECIDED_AT_START: ReadonlySet<ErrorCode> = new Set(['transaction-unknown', 'offset-out-of-range'])
+/** The outcome of a transaction: the next initialisation tells. */
+const DECIDED_AT_START: ReadonlySet<ErrorCode> = new Set(['transaction-unknown'])
