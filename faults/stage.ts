@@ -5,6 +5,7 @@ import { type AuditOptions, type AuditVerdict, auditTopics, type Following, foll
 import type { ErrorCode } from '../src/core/errors.ts'
 import type { LogPosition } from '../src/core/log-position.ts'
 import type { HealthReport } from '../src/ops/health.ts'
+import { committedOffsets, endOffsets } from '../test/support/broker.ts'
 import type { WorkerProcess } from '../test/support/sluice-process.ts'
 import { Testbed } from '../test/support/testbed.ts'
 import type { Fault } from './fault.ts'
@@ -127,8 +128,22 @@ export class Stage {
       return await Promise.race([this.#watch.answered(since, RECOVERY_PATIENCE_MS), reading])
     } catch (error) {
       const logs = this.bed.workers.filter(worker => !worker.over).map(worker => worker.describe())
-      throw new Error(`${(error as Error).message}\n${logs.join('\n')}`, { cause: error })
+      const whereabouts = await this.#whereabouts().catch(String)
+      throw new Error([(error as Error).message, whereabouts, ...logs].join('\n'), { cause: error })
     }
+  }
+
+  /** Who got how far, for the one who has to find out why nothing moves. */
+  async #whereabouts(): Promise<string> {
+    const { bed } = this
+    const [input, output, committed] = await Promise.all([
+      endOffsets(bed.input),
+      endOffsets(bed.output),
+      committedOffsets(bed.group, bed.input),
+    ])
+    const open = await auditTopics({ ...this.#audit(), patienceMs: 0 }).catch(String)
+    const ends = `input ends at ${input}, the group is at ${committed}, the output ends at ${output}`
+    return `${this.generator.published} records published; ${ends}; an audit now: ${JSON.stringify(open)}`
   }
 
   /** As many replicas as there should be, all ready, everything awake, every partition at work. */

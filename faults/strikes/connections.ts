@@ -55,14 +55,16 @@ const END_FAULTS: readonly (readonly [kind: RequestFaultKind, holdMs?: number])[
   ['hold', 1_000],
 ]
 
-/** One EndTxn is late, comes twice, or is not answered. */
+/** One EndTxn is late, comes twice, or is not answered: the next one, whichever broker it goes to. */
 export async function strikeEnd(stage: Stage, turn: number): Promise<Strike> {
   const [kind, holdMs] = END_FAULTS[turn % END_FAULTS.length]!
-  const fault = stage.anyProxy().strikeNext(kind, { api: 'EndTxn' }, holdMs)
-  await fault.hit
+  const armed = stage.servers.proxies.map(proxy => proxy.strikeNext(kind, { api: 'EndTxn' }, holdMs))
+  await Promise.race(armed.map(({ hit }) => hit))
   const since = Date.now()
+  for (const fault of armed) if (fault.hits === 0) fault.lift()
+  const struck = armed.filter(({ hits }) => hits > 0)
   // What is held arrives before the next strike: later it would be somebody else's.
-  return { since, mend: async () => void (await fault.answer) }
+  return { since, mend: async () => void (await Promise.all(struck.map(({ answer }) => answer))) }
 }
 
 export const CONNECTION_FAULTS: readonly Fault[] = [
