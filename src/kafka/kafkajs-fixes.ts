@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module'
+import Broker from 'kafkajs/src/broker/index.js'
 import Cluster from 'kafkajs/src/cluster/index.js'
 import Connection from 'kafkajs/src/network/connection.js'
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js'
@@ -26,6 +27,22 @@ Connection.prototype.connect = function connectOnce(this: object) {
   const attempt = connecting.get(this) ?? connect.call(this).finally(() => connecting.delete(this))
   connecting.set(this, attempt)
   return attempt
+}
+
+/**
+ * kafkajs calls a broker connected as soon as its socket is, also when the handshake that must follow got no answer. Then
+ * nobody connects it again, and every request fails with "Broker not connected", for as long as the socket is open.
+ */
+const { connect: shakeHands, isConnected } = Broker.prototype
+const known = new WeakSet<KafkajsBroker>()
+
+Broker.prototype.connect = async function connectWholly(this: KafkajsBroker) {
+  await shakeHands.call(this)
+  known.add(this)
+}
+
+Broker.prototype.isConnected = function isConnectedWholly(this: KafkajsBroker) {
+  return known.has(this) && isConnected.call(this)
 }
 
 /**

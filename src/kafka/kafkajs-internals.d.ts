@@ -143,6 +143,13 @@ interface KafkajsRetry {
   retries: number
 }
 
+declare module 'kafkajs/src/broker/index.js' {
+  const Broker: {
+    prototype: { connect(this: KafkajsBroker): Promise<void>; isConnected(this: KafkajsBroker): boolean }
+  }
+  export default Broker
+}
+
 declare module 'kafkajs/src/cluster/index.js' {
   const Cluster: { new (options: Record<string, unknown>): KafkajsCluster; prototype: KafkajsCluster }
   export default Cluster

@@ -18,28 +18,35 @@ export type TransactionState =
   | 'CompleteAbort'
   | 'Dead'
 
+/** The last transaction of a transactional id. */
+export interface LastTransaction {
+  readonly state: TransactionState
+  /** Of the id, not only of that transaction: an initialisation raises it by one, and by one more if it aborts something. */
+  readonly producerEpoch: number
+}
+
 /**
  * Asks the coordinator of a transactional id what became of the id's last transaction (KIP-664), without using it.
  * Undefined for an id that was never used, or not for `transactional.id.expiration.ms`. Needs DESCRIBE on the id, which
  * WRITE implies.
  * @throws kafkajs's protocol and connection errors
  */
-export async function transactionStateOf(
+export async function lastTransactionOf(
   coordinator: KafkajsBroker,
   transactionalId: string,
-): Promise<TransactionState | undefined> {
-  const { errorCode, state } = await coordinator.connectionPool.send<DescribeResponse>({
+): Promise<LastTransaction | undefined> {
+  const { errorCode, last } = await coordinator.connectionPool.send<DescribeResponse>({
     request: { ...API, encode: async () => encodeRequest(transactionalId) },
     response: { decode: async raw => decodeResponse(raw), parse: async response => response },
   })
   if (typeOfCode(errorCode) === 'TRANSACTIONAL_ID_NOT_FOUND') return undefined
   if (errorCode !== 0) throw errorOfCode(errorCode)
-  return state
+  return last
 }
 
 interface DescribeResponse {
   readonly errorCode: number
-  readonly state: TransactionState
+  readonly last: LastTransaction
   /** Named as kafkajs's connection reads it, to hold back the next request. */
   readonly clientSideThrottleTime: number
 }
@@ -58,5 +65,9 @@ function decodeResponse(raw: Buffer): DescribeResponse {
   if (ids !== 1) throw new RangeError(`an answer about ${ids} transactional ids, not one`)
   const errorCode = reader.int16()
   reader.compactString() // the id
-  return { clientSideThrottleTime, errorCode, state: reader.compactString() as TransactionState }
+  const state = reader.compactString() as TransactionState
+  reader.int32() // its time-out
+  reader.int64() // when it began
+  reader.int64() // producer id
+  return { clientSideThrottleTime, errorCode, last: { state, producerEpoch: reader.int16() } }
 }

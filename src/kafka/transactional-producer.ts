@@ -4,7 +4,7 @@ import { BatchSender, type ProducerIdentity } from './batch-sender.ts'
 import type { Coordinator } from './coordinator.ts'
 import { translate } from './protocol-errors.ts'
 import type { RecordBatchWriter } from './record-batch-writer.ts'
-import { type TransactionState, transactionStateOf } from './transactional-ids.ts'
+import { type LastTransaction, lastTransactionOf } from './transactional-ids.ts'
 
 export interface TransactionalProducerOptions {
   readonly cluster: KafkajsCluster
@@ -49,7 +49,7 @@ export class TransactionalProducer {
 
   /** Whether the id was used before; brokers forget one that nobody used for a week. Throws translated errors. */
   async usedBefore(): Promise<boolean> {
-    return (await this.#lastState()) !== undefined
+    return (await this.#lastTransaction()) !== undefined
   }
 
   /**
@@ -62,25 +62,26 @@ export class TransactionalProducer {
    *   T2's marker ends whatever its producer id has open: T1's records are visible beside T2's.
    *
    * So T1 is ended once more, as it was decided, by a transaction without records over the same partitions. Where it had
-   * not been decided it is aborted.
+   * not been decided it is aborted. So it is when the epoch shows that a former owner had begun another in the meantime,
+   * which the initialisation aborted: then it is that one whose markers may be lost.
    * @param outputs every partition that a transaction of the id may have written to
    */
   async initialise(outputs: readonly KafkajsTopicPartitions<number>[]): Promise<void> {
     this.#identity = undefined
-    const last = await this.#lastState()
+    const last = await this.#lastTransaction()
     let identity = await this.#newEpoch()
     if (last !== undefined) {
-      await this.#endAgain(identity, outputs, last === 'PrepareCommit' || last === 'CompleteCommit')
+      await this.#endAgain(identity, outputs, wasCommitted(last, identity))
       identity = await this.#newEpoch() // is given when all markers are written
     }
     this.#sender.reset()
     this.#identity = identity
   }
 
-  async #lastState(): Promise<TransactionState | undefined> {
+  async #lastTransaction(): Promise<LastTransaction | undefined> {
     const { coordinator, transactionalId, requestTimeoutMs } = this.#options
     try {
-      return await coordinator.send(requestTimeoutMs, broker => transactionStateOf(broker, transactionalId))
+      return await coordinator.send(requestTimeoutMs, broker => lastTransactionOf(broker, transactionalId))
     } catch (error) {
       throw translate(error, `asking for the transactional id ${transactionalId}`, 'broker-unreachable')
     }
@@ -163,6 +164,12 @@ export class TransactionalProducer {
     const request = { ...wireState(identity), transactionResult: commit }
     await coordinator.send(requestTimeoutMs, broker => broker.endTxn(request))
   }
+}
+
+/** Whether the last thing before this epoch was a commit. */
+function wasCommitted({ state, producerEpoch }: LastTransaction, next: ProducerIdentity): boolean {
+  const committed = state === 'PrepareCommit' || state === 'CompleteCommit'
+  return committed && next.producerEpoch === producerEpoch + 1
 }
 
 function wireState({ transactionalId, producerId, producerEpoch }: ProducerIdentity): KafkajsProducerState {

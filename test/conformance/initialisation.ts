@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { transactionStateOf } from '../../src/kafka/transactional-ids.ts'
+import { lastTransactionOf } from '../../src/kafka/transactional-ids.ts'
 import { type Behaviour, behaviour } from './behaviour.ts'
 import { outcomeOf } from './outcome.ts'
 
@@ -40,9 +40,9 @@ export const initialisation: readonly Behaviour[] = [
 
   behaviour('an id is known once it was initialised', async stage => {
     const coordinator = await stage.transactionCoordinator()
-    assert.equal(await stage.patiently(() => transactionStateOf(coordinator, stage.transactionalId)), undefined)
+    assert.equal(await stage.patiently(() => lastTransactionOf(coordinator, stage.transactionalId)), undefined)
     await stage.producer()
-    assert.equal(await transactionStateOf(coordinator, stage.transactionalId), 'Empty')
+    assert.deepEqual(await lastTransactionOf(coordinator, stage.transactionalId), { state: 'Empty', producerEpoch: 0 })
   }),
 
   behaviour('an open transaction is aborted first: the initialisation is refused meanwhile', async stage => {

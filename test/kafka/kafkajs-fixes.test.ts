@@ -45,6 +45,22 @@ for (let version = 0; version <= 6; version++) {
   })
 }
 
+test('a broker that takes the connection and does not answer the handshake is not connected', async t => {
+  const accepted: Socket[] = []
+  const server = createServer(socket => accepted.push(socket))
+  t.after(() => {
+    server.close()
+    for (const socket of accepted) socket.destroy()
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  const broker = await addBroker(createCluster(), port)
+  await assert.rejects(broker.connect(), { name: 'KafkaJSRequestTimeoutError' })
+  assert.equal(accepted.length, 1)
+  assert.equal(broker.isConnected(), false)
+  await broker.disconnect()
+})
+
 test('two that need a closed connection at once open one socket', async t => {
   const accepted: Socket[] = []
   const server = createServer(socket => accepted.push(socket))

@@ -1,5 +1,5 @@
 import { BatchField } from '../../src/kafka/batch-layout.ts'
-import type { TransactionState } from '../../src/kafka/transactional-ids.ts'
+import type { LastTransaction } from '../../src/kafka/transactional-ids.ts'
 import { sizeOfCompactString, type Uuid, WireReader, WireWriter } from '../../src/kafka/wire.ts'
 import { Encoder } from './stock.ts'
 
@@ -189,7 +189,7 @@ const DEFAULTS: Record<string, Answer> = {
   initProducerId: { producerId: '4000', producerEpoch: 3 },
   produce: ({ request }: Asked) => produced(request),
   metadata: ({ request }: Asked) => described(request),
-  describetransactions: () => transactionState(undefined),
+  describetransactions: () => lastTransaction(undefined),
 }
 
 /** The answer to a Produce request: appended, or refused with the code given for a partition. */
@@ -286,17 +286,21 @@ export function epochEnds(epoch: number, endOffset: number): Buffer {
   return encoder.writeInt16(0).writeInt32(2).writeInt32(epoch).writeInt64(endOffset).buffer
 }
 
-/** The answer to a DescribeTransactions request, as far as it is read: the id's last transaction, or that the id is unknown. */
-export function transactionState(state: TransactionState | undefined): Buffer {
+/** The answer to a DescribeTransactions request, as far as it is read: the id's last transaction, or that it has none. */
+export function lastTransaction(last: LastTransaction | undefined): Buffer {
   const id = 'g.in.2'
-  const name = state ?? ''
-  return new WireWriter(8 + id.length + 1 + name.length + 1)
+  const { state, producerEpoch } = last ?? { state: '', producerEpoch: -1 }
+  return new WireWriter(8 + id.length + 1 + state.length + 1 + 4 + 8 + 8 + 2)
     .noTags()
     .int32(0)
     .compactCount(1)
-    .int16(state === undefined ? TRANSACTIONAL_ID_NOT_FOUND : 0)
+    .int16(last === undefined ? TRANSACTIONAL_ID_NOT_FOUND : 0)
     .compactString(id)
-    .compactString(name)
+    .compactString(state)
+    .int32(30_000)
+    .int64(-1)
+    .int64(4000)
+    .int16(producerEpoch)
     .finish().buffer
 }
 

@@ -14,10 +14,10 @@ import {
   type Asked,
   brokerError,
   closed,
+  lastTransaction,
   produced,
   ScriptedCluster,
   TOPIC_ID,
-  transactionState,
 } from './scripted-cluster.ts'
 
 const MODEL = { name: 'iris', version: '3', sha256: '0123456789abcdef', provider: 'cpu' }
@@ -61,7 +61,9 @@ class Harness {
         if (request.transactionResult) this.stored = pending ?? this.stored
         pending = undefined
       })
-      .otherwise('describetransactions', () => transactionState(this.epoch > 0 ? this.last : undefined))
+      .otherwise('describetransactions', () =>
+        lastTransaction(this.epoch > 0 ? { state: this.last, producerEpoch: this.epoch - 1 } : undefined),
+      )
       .otherwise('initProducerId', () => ({ producerId: '4000', producerEpoch: this.epoch++ }))
       .otherwise('listOffsets', () => ({ responses: [{ topic: 'in', partitions: [{ partition: 2, offset: '40' }] }] }))
       .otherwise('offsetFetch', () => {

@@ -11,10 +11,10 @@ import {
   type Asked,
   brokerError,
   closed,
+  lastTransaction,
   produced,
   ScriptedCluster,
   timedOut,
-  transactionState,
 } from './scripted-cluster.ts'
 
 const OUTPUTS = [{ topic: 'out', partitions: [2] }]
@@ -83,18 +83,19 @@ test('initialising an id for the first time asks its coordinator for an epoch', 
 })
 
 test('initialising an id that was used ends its last transaction once more, as it was decided', async () => {
-  const outcomes: readonly (readonly [TransactionState, boolean])[] = [
-    ['PrepareCommit', true],
-    ['CompleteCommit', true],
-    ['Ongoing', false],
-    ['PrepareAbort', false],
-    ['CompleteAbort', false],
-    ['PrepareEpochFence', false],
-    ['Empty', false],
+  const outcomes: readonly (readonly [TransactionState, producerEpoch: number, committed: boolean])[] = [
+    ['PrepareCommit', 6, true],
+    ['CompleteCommit', 6, true],
+    ['CompleteCommit', 5, false], // another was begun, and aborted by the initialisation
+    ['Ongoing', 5, false],
+    ['PrepareAbort', 6, false],
+    ['CompleteAbort', 6, false],
+    ['PrepareEpochFence', 6, false],
+    ['Empty', 6, false],
   ]
-  for (const [state, committed] of outcomes) {
+  for (const [state, producerEpoch, committed] of outcomes) {
     const { script, producer } = new Harness()
-    script.next('describetransactions', transactionState(state))
+    script.next('describetransactions', lastTransaction({ state, producerEpoch }))
     script.next('initProducerId', { producerId: '4000', producerEpoch: 7 }, { producerId: '4000', producerEpoch: 8 })
     await producer.initialise(OUTPUTS)
     const apis = ['initProducerId', 'addOffsetsToTxn', 'addPartitionsToTxn', 'endTxn', 'initProducerId']
@@ -108,7 +109,9 @@ test('initialising an id that was used ends its last transaction once more, as i
 
 test('an id whose last transaction could not be ended once more is not initialised', async () => {
   const { script, producer } = new Harness()
-  script.next('describetransactions', transactionState('CompleteCommit')).next('endTxn', timedOut())
+  script
+    .next('describetransactions', lastTransaction({ state: 'CompleteCommit', producerEpoch: 2 }))
+    .next('endTxn', timedOut())
   await assert.rejects(producer.initialise(OUTPUTS), { code: 'transaction-unknown', message: /g\.in\.2/ })
   await assert.rejects(producer.commit([], move(7)), /commit before initialise/)
 })
@@ -271,7 +274,7 @@ test('what initialising is refused for is said in words for people', async () =>
 
 test('whether the id was used is asked of its coordinator, without using it', async () => {
   const { script, producer } = new Harness()
-  script.next('describetransactions', transactionState('Empty'), transactionState(undefined))
+  script.next('describetransactions', lastTransaction({ state: 'Empty', producerEpoch: 3 }), lastTransaction(undefined))
   assert.equal(await producer.usedBefore(), true)
   assert.equal(await producer.usedBefore(), false)
   assert.deepEqual(script.apis, ['findCoordinator', 'describetransactions', 'describetransactions'])
