@@ -1,0 +1,245 @@
+/** One place of a file to change; `find` has to match exactly once, so that a mutant cannot quietly stop being one. */
+export interface Edit {
+  /** From the root of the checkout. */
+  readonly file: string
+  readonly find: string
+  readonly replace: string
+}
+
+/** A way to break the protocol on purpose. */
+export interface Mutant {
+  readonly name: string
+  /** What goes wrong with it. */
+  readonly harm: string
+  readonly edits: readonly Edit[]
+}
+
+const COMMITTER = 'src/kafka/transactional-committer.ts'
+const PRODUCER = 'src/kafka/transactional-producer.ts'
+const FETCHER = 'src/kafka/fetcher.ts'
+const START = 'src/kafka/start-policy.ts'
+const TASK = 'src/pipeline/partition-task.ts'
+const RUN = 'src/pipeline/task-run.ts'
+
+/** Keeps the identity of before instead of asking for a new one. */
+const initialiseOnce: Edit = {
+  file: PRODUCER,
+  find: `    this.#identity = undefined
+    const last`,
+  replace: `    if (this.#identity !== undefined) return
+    const last`,
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: 'offset-read-before-initialisation',
+    harm: 'A former owner commits between the two, and its records are predicted again.',
+    edits: [
+      {
+        file: COMMITTER,
+        find: '    await producer.initialise(',
+        replace: '    const early = await start.position()\n    await producer.initialise(',
+      },
+      { file: COMMITTER, find: '} = await start.position()', replace: '} = early' },
+    ],
+  },
+  {
+    name: 'offset-outside-the-transaction',
+    harm: 'The offset moves though the transaction is aborted, or the other way round.',
+    edits: [
+      {
+        file: PRODUCER,
+        find: 'broker.txnOffsetCommit(request)',
+        replace: 'broker.offsetCommit({ ...request, ...move.member })',
+      },
+      {
+        file: COMMITTER,
+        find: 'return producer.commit(batches, { topic, partition, offset,',
+        replace: `const { memberId, generationId } = start.ownership()
+    const member = { memberId, groupGenerationId: generationId }
+    return producer.commit(batches, { topic, partition, offset, member,`,
+      },
+    ],
+  },
+  {
+    name: 'end-of-transaction-retried-after-silence',
+    harm: 'The first EndTxn arrives late and ends the next transaction halfway.',
+    edits: [
+      {
+        file: PRODUCER,
+        find: 'await coordinator.send(requestTimeoutMs, broker => broker.endTxn(request))',
+        replace: `const end = () => coordinator.send(requestTimeoutMs, broker => broker.endTxn(request))
+    await end().catch(end)`,
+      },
+    ],
+  },
+  {
+    name: 'any-request-retried-after-silence',
+    harm: 'As above, for every request to a coordinator.',
+    edits: [
+      {
+        file: 'src/kafka/coordinator.ts',
+        find: 'if (!isRefused(type) || this.#clock.now() >= deadline)',
+        replace:
+          'if (!(isRefused(type) || isConnectionTrouble(error)) || this.#clock.now() >= deadline + 5 * budgetMs)',
+      },
+    ],
+  },
+  {
+    name: 'producer-kept-across-assignments',
+    harm: 'The new task neither fences the owner in between nor ends what was open.',
+    edits: [
+      initialiseOnce,
+      {
+        file: 'src/committing.ts',
+        find: 'const producer = new TransactionalProducer({ ...shared, cluster, transactionalId, transactionTimeoutMs, coordinator })',
+        replace: `links.kept ??= new Map()
+  if (!links.kept.has(partition)) {
+    links.kept.set(partition, new TransactionalProducer({ ...shared, cluster, transactionalId, transactionTimeoutMs, coordinator }))
+  }
+  const producer = links.kept.get(partition)`,
+      },
+    ],
+  },
+  {
+    name: 'dead-letters-a-transaction-late',
+    harm: 'The offset moves past bad records before they are dead letters.',
+    edits: [
+      {
+        file: 'src/pipeline/output-stage.ts',
+        find: '      stage.output.deadLetter(',
+        replace: '      ;((...letter) => late.push(() => stage.output.deadLetter(...letter)))(',
+      },
+      {
+        file: 'src/pipeline/output-stage.ts',
+        find: '  const counts: PartCounts = { predictions: 0, deadLetters: [] }',
+        replace: `  const counts: PartCounts = { predictions: 0, deadLetters: [] }
+  for (const write of late.splice(0)) write()`,
+      },
+      {
+        file: 'src/pipeline/output-stage.ts',
+        find: 'let scratch = ',
+        replace: 'const late = []\nlet scratch = ',
+      },
+    ],
+  },
+  {
+    name: 'resumed-from-memory',
+    harm: 'What the failed transaction carried is skipped.',
+    edits: [
+      {
+        file: TASK,
+        find: 'new TaskRun(start.offset, ',
+        replace: 'new TaskRun(Math.max(start.offset, this.#run.settledOffset), ',
+      },
+    ],
+  },
+  {
+    name: 'fence-ignored',
+    harm: 'The task takes its records for committed, and goes on with an epoch that is over.',
+    edits: [
+      {
+        file: PRODUCER,
+        find: `    } catch (error) {
+      throw translate(
+        error,
+        \`committing offset`,
+        replace: `    } catch (error) {
+      const known = translate(error, '', 'transaction-unknown')
+      if (known.name === 'FencedError') {
+        this.#identity = identity
+        return
+      }
+      throw translate(
+        error,
+        \`committing offset`,
+      },
+    ],
+  },
+  {
+    name: 'not-initialised-after-an-unknown-outcome',
+    harm: 'What the failed transaction had sent already is committed with the next one.',
+    edits: [
+      initialiseOnce,
+      {
+        file: PRODUCER,
+        find: `    this.#identity = undefined
+    try {
+      await this.#add`,
+        replace: `    try {
+      await this.#add`,
+      },
+    ],
+  },
+  {
+    name: 'stale-fetch-accepted',
+    harm: 'Records fetched before a start over are taken for those at the new position.',
+    edits: [{ file: FETCHER, find: 'if (!this.#isCurrent(asked)) return true', replace: '' }],
+  },
+  {
+    name: 'sequence-not-reset',
+    harm: 'Brokers refuse every batch of the new epoch.',
+    edits: [{ file: PRODUCER, find: 'this.#sender.reset()', replace: '' }],
+  },
+  {
+    name: 'order-of-sessions',
+    harm: 'Predictions leave in the order in which sessions finish.',
+    edits: [
+      {
+        file: TASK,
+        find: 'if (!run.parts[0]?.done) return',
+        replace: 'if (!run.parts.some(({ done }) => done)) return',
+      },
+      {
+        file: TASK,
+        find: `    while (run.parts[0]?.done) {
+      const part = run.parts.shift()!`,
+        replace: `    while (run.parts.some(({ done }) => done)) {
+      const [part] = run.parts.splice(run.parts.findIndex(({ done }) => done), 1)`,
+      },
+    ],
+  },
+  {
+    name: 'committed-before-all-has-settled',
+    harm: 'The offset covers records that are still in a session.',
+    edits: [{ file: RUN, find: 'offset: this.settledOffset,', replace: 'offset: this.position,' }],
+  },
+  {
+    name: 'offset-of-the-last-record',
+    harm: 'A restart repeats one record: what is committed is the next offset, not the last.',
+    edits: [{ file: RUN, find: 'offsetOf(batch, this.to - 1) + 1\n', replace: 'offsetOf(batch, this.to - 1)\n' }],
+  },
+  {
+    name: 'output-kept-at-a-start-over',
+    harm: 'What was written before the failure is published again beside what is written anew.',
+    edits: [{ file: COMMITTER, find: '    this.output.discard()\n    const pinned', replace: '    const pinned' }],
+  },
+  {
+    name: 'aborted-records-delivered',
+    harm: 'Records of an aborted transaction are predicted.',
+    edits: [
+      {
+        file: 'src/kafka/record-batch-reader.ts',
+        find: 'if (control || skipped ||',
+        replace: 'if (control ||',
+      },
+    ],
+  },
+  {
+    name: 'first-offset-pinned-in-a-later-generation',
+    harm: 'A former owner moves the offset of the new one back to the beginning.',
+    edits: [
+      {
+        file: START,
+        find: 'const request = { groupId, groupGenerationId, memberId, topics',
+        replace: `const now = this.#options.generation() ?? { generationId: groupGenerationId, memberId }
+    const request = { groupId, groupGenerationId: now.generationId, memberId: now.memberId, topics`,
+      },
+    ],
+  },
+  {
+    name: 'membership-kept-after-a-silent-first-offset',
+    harm: 'The first offset arrives again, late, and moves the offset back to the beginning.',
+    edits: [{ file: START, find: 'if (isConnectionTrouble(error)) await this.#options.renounce?.()', replace: '' }],
+  },
+]

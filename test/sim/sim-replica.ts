@@ -1,0 +1,204 @@
+import { SETTING_KEYS, settingOf } from '../../src/config/settings.ts'
+import { Backoff } from '../../src/core/backoff.ts'
+import type { SluiceError } from '../../src/core/errors.ts'
+import type { Log } from '../../src/core/log.ts'
+import type { ClusterTools } from '../../src/kafka/cluster.ts'
+import { KafkaLinks } from '../../src/kafka/links.ts'
+import { Health } from '../../src/ops/health.ts'
+import type { Metrics } from '../../src/ops/metrics.ts'
+import { Replica, type WorkerSettings } from '../../src/replica.ts'
+import type { ServedModel } from '../../src/serving.ts'
+import { FakeDecoder, textEncoder } from '../pipeline/fake-codec.ts'
+import type { FakeKafka } from './fake-kafka/fake-kafka.ts'
+import { randomFrom, seedFor } from './random.ts'
+import type { Shape } from './schedule.ts'
+import type { SimClock } from './sim-clock.ts'
+import { type Fault, SimNetwork } from './sim-network.ts'
+import { SimPool } from './sim-pool.ts'
+import { SimProcess } from './sim-process.ts'
+
+/** Names and times that all replicas of the simulation share. Times are short: only how they compare matters. */
+export const SETTINGS = {
+  ...(Object.fromEntries(SETTING_KEYS.map(key => [key, settingOf(key).default])) as unknown as WorkerSettings),
+  groupId: 'group',
+  inputTopic: 'in',
+  outputTopic: 'out',
+  deadLetterTopic: 'dead',
+  modelName: 'iris',
+  requestTimeoutMs: 500,
+  fetchMaxWaitMs: 200,
+  sessionTimeoutMs: 1_000,
+  rebalanceTimeoutMs: 2_000,
+  transactionTimeoutMs: 2_500,
+  drainTimeoutMs: 20_000,
+} satisfies WorkerSettings
+
+export const MODEL = { name: 'iris', version: '3', sha256: '0123456789abcdef' }
+
+export interface SimReplicaOptions {
+  readonly name: string
+  readonly time: SimClock
+  readonly kafka: FakeKafka
+  readonly shape: Shape
+  readonly poisonous: (feature: number) => boolean
+  readonly trace: (event: string) => void
+  /** An error that would end the worker. */
+  readonly onFailed: (error: SluiceError) => void
+}
+
+/**
+ * One worker without its process: everything of `Replica` is the real thing, from the membership to the producers. Fake
+ * are the brokers, the network, time, the sessions and the codec.
+ */
+export class SimReplica {
+  readonly name: string
+  readonly process: SimProcess
+  readonly health: Health
+  /** Loads of schemas that are yet to fail. */
+  schemaFailures = 0
+  readonly #network: SimNetwork
+  readonly #pool: SimPool
+  readonly #links: KafkaLinks
+  readonly #replica: Replica
+  readonly #stop = new AbortController()
+  #ended: Promise<void> | undefined
+  #state: 'serving' | 'draining' | 'gone' = 'serving'
+
+  constructor(options: SimReplicaOptions) {
+    const { name, time, shape, kafka, trace, poisonous } = options
+    const { requestTimeoutMs, rebalanceTimeoutMs, groupId } = SETTINGS
+    this.name = name
+    this.process = new SimProcess(time)
+    const seed = seedFor(shape.seed, name)
+    this.#network = new SimNetwork({
+      time,
+      process: this.process,
+      seed,
+      requestTimeoutMs,
+      joinTimeoutMs: rebalanceTimeoutMs + 5_000,
+      trace,
+    })
+    this.#pool = new SimPool({ ...shape, time, process: this.process, random: randomFrom(seed), poisonous })
+    const { clock } = this.process
+    const log = logInto(event => trace(`${name}: ${event}`))
+    this.health = new Health({ clock, log })
+    this.#links = new KafkaLinks(clusterTools(name, kafka, this.#network), groupId, clock)
+    this.#replica = new Replica({
+      settings: { ...SETTINGS, maxInFlightRecords: shape.maxInFlight, commitIntervalMs: shape.commitIntervalMs },
+      tools: { log, clock, health: this.health, metrics: noMetrics },
+      links: this.#links,
+      model: { spec: MODEL, pool: this.#pool, probe: { run: async () => {}, learn() {} } } as unknown as ServedModel,
+      codec: { decoder: this.#decoder(), encoder: textEncoder },
+      onFailed: options.onFailed,
+    })
+    void this.#start()
+  }
+
+  /** Whether it has a say in the group, now or once it is resumed. */
+  get serving(): boolean {
+    return this.#state === 'serving' && !this.process.dead
+  }
+
+  /** Whether nothing of it is left: drained or killed. */
+  get gone(): boolean {
+    return this.#state === 'gone' || this.process.dead
+  }
+
+  get tasks() {
+    return this.#replica.tasks
+  }
+
+  /** Slots of the pool that somebody still holds. */
+  get slotsInUse(): number {
+    return this.#pool.slots.length - this.#pool.freeSlots
+  }
+
+  arm(fault: Fault): void {
+    this.#network.arm(fault)
+  }
+
+  crash(runs: number): void {
+    this.#pool.crashes += runs
+  }
+
+  /** Nothing fails any more, except what is under way. */
+  heal(): void {
+    this.#network.heal()
+    this.#pool.crashes = 0
+    this.schemaFailures = 0
+    this.process.resume(false)
+  }
+
+  /** SIGTERM. */
+  drain(): void {
+    if (!this.serving) return
+    this.#state = 'draining'
+    this.#stop.abort()
+    this.#ended ??= this.#end()
+  }
+
+  /** As `Worker` does before it joins. */
+  async #start(): Promise<void> {
+    const { clock } = this.process
+    const backoff = new Backoff(200, 5_000)
+    const { inputTopic, outputTopic, deadLetterTopic } = SETTINGS
+    this.health.enter('STARTING')
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.#links.connect([inputTopic, outputTopic, deadLetterTopic], false)
+        if (!this.#stop.signal.aborted) this.#replica.start()
+        return
+      } catch {
+        await clock.sleep(backoff.next(), this.#stop.signal)
+      }
+    }
+  }
+
+  /** As `Worker` does when it is told to stop. */
+  async #end(): Promise<void> {
+    const { clock } = this.process
+    const late = clock.sleep(SETTINGS.drainTimeoutMs).then(() => this.#replica.abort())
+    await Promise.race([late, this.#replica.drain()])
+    await this.#replica.close()
+    this.#state = 'gone'
+  }
+
+  #decoder(): FakeDecoder {
+    const decoder = new FakeDecoder()
+    decoder.find = async () => {
+      await this.process.clock.sleep(5)
+      if (this.schemaFailures === 0) return
+      this.schemaFailures--
+      throw new Error('connection refused')
+    }
+    return decoder
+  }
+}
+
+const silentLogger = { namespace: () => silentLogger, debug() {}, info() {}, warn() {}, error() {} }
+
+function clusterTools(name: string, kafka: FakeKafka, network: SimNetwork): ClusterTools {
+  let made = 0
+  return {
+    create: () => kafka.cluster(`${name}.${made++}`, network.send),
+    logger: silentLogger,
+    // No retries: kafkajs would wait for them in real time; Membership tries again by itself.
+    retry: { initialRetryTime: 1, maxRetryTime: 1, retries: 0 },
+  }
+}
+
+function logInto(trace: (event: string) => void): Log {
+  const logAs = (suffix: string) => (_fields: unknown, message: string) => trace(message + suffix)
+  const logger = (suffix: string): Log => ({
+    debug: logAs(suffix),
+    info: logAs(suffix),
+    warn: logAs(suffix),
+    error: logAs(suffix),
+    child: fields => logger(` ${JSON.stringify(fields)}`),
+  })
+  return logger('')
+}
+
+/** Takes every report. */
+const noTelemetry = new Proxy({}, { get: () => () => {} })
+const noMetrics = new Proxy({}, { get: () => () => noTelemetry }) as Metrics
