@@ -19,8 +19,8 @@ export interface Fault {
   readonly what: string
   /** How often in the long run. */
   readonly strikes: number
-  /** How often in the short selection that is part of the tests; none unless given. */
-  readonly shortStrikes?: number
+  /** The turns of the short selection that CI runs; it is no part of it unless given. */
+  readonly short?: readonly number[]
   readonly servers: ServerKind
   /** Workers between two strikes, 2 unless given. */
   readonly replicas?: number

@@ -19,28 +19,28 @@ function read(path: string): string {
 }
 
 /**
- * Strikes `count` times, each time when everything has recovered from the last, and lets the oracle judge.
+ * Strikes once for each of `turns`, each time when everything has recovered from the last, and lets the oracle judge.
  * @param onStrike hears of each recovery, in milliseconds
  * @throws Error when the workers do not recover
  */
 export async function runFault(
   fault: Fault,
   servers: Servers,
-  { count, seed, onStrike }: { count: number; seed: number; onStrike: (turn: number, recoveryMs: number) => void },
+  { turns, seed, onStrike }: { turns: readonly number[]; seed: number; onStrike: (recoveryMs: number) => void },
 ): Promise<FaultResult> {
   const begun = performance.now()
   const stage = await Stage.open(fault, servers, new Random(seed))
   try {
     const recoveryMs: number[] = []
-    for (let turn = 0; turn < count; turn++) {
+    for (const turn of turns) {
       recoveryMs.push(await strikeOnce(fault, stage, turn))
-      onStrike(turn, recoveryMs.at(-1)!)
+      onStrike(recoveryMs.at(-1)!)
     }
     const outcome = await stage.conclude()
     return {
       ...about(fault),
       ...judged(outcome),
-      strikes: count,
+      strikes: turns.length,
       seed,
       transactions: stage.tally.total,
       recoveryMs,

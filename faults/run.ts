@@ -3,6 +3,7 @@
 //   npm run faults [-- --fault NAME… --count N --seed S --short --record --json --list]
 
 import { parseArgs } from 'node:util'
+import { messageOf } from '../src/core/errors.ts'
 import { CATALOGUE } from './catalogue.ts'
 import type { Fault } from './fault.ts'
 import { type FaultResult, holds, record, resultTable } from './results.ts'
@@ -38,13 +39,15 @@ const { values } = parseArgs({
   },
 })
 
+const NAMES = CATALOGUE.map(({ name }) => name)
+
 const say = (line: string) => console.error(line)
 
 function chosen(): Fault[] {
   const unknown = values.fault.filter(name => !CATALOGUE.some(fault => fault.name === name))
   if (unknown.length > 0) throw new Error(`No fault is called ${unknown.join(', ')}; --list names all.`)
   if (values.fault.length > 0) return CATALOGUE.filter(fault => values.fault.includes(fault.name))
-  return CATALOGUE.filter(fault => !values.short || fault.shortStrikes !== undefined)
+  return CATALOGUE.filter(fault => !values.short || fault.short !== undefined)
 }
 
 function whole(name: 'count' | 'seed', fallback: number): number {
@@ -53,36 +56,49 @@ function whole(name: 'count' | 'seed', fallback: number): number {
   throw new Error(`--${name} is "${values[name]}"; a whole number is allowed.`)
 }
 
-/** Faults on servers of one kind share them; the next kind gets new ones. */
-async function runAll(faults: readonly Fault[], seed: number): Promise<FaultResult[]> {
+function turnsOf({ strikes, short }: Fault): readonly number[] {
+  if (values.short && values.count === undefined && short !== undefined) return short
+  return Array.from({ length: whole('count', strikes) }, (_, turn) => turn)
+}
+
+/**
+ * Faults on servers of one kind share them; the next kind gets new ones, and so does the fault after one that could not be
+ * brought to its end.
+ * @returns the results, and how many faults have none
+ */
+async function runAll(faults: readonly Fault[], seed: number): Promise<{ results: FaultResult[]; failures: number }> {
   const results: FaultResult[] = []
+  let failures = 0
   let servers: Servers | undefined
+  const closeServers = async () => {
+    await servers?.close()
+    servers = undefined
+  }
   try {
     for (const fault of faults) {
-      if (servers?.kind !== fault.servers) {
-        await servers?.close()
-        servers = undefined
-        servers = await startServers(fault.servers, say)
+      if (servers?.kind !== fault.servers) await closeServers()
+      try {
+        servers ??= await startServers(fault.servers, say)
+        results.push(await runOne(fault, servers, seed))
+        if (values.record) record(results.slice(-1), NAMES)
+      } catch (error) {
+        say(`  FAILED: ${messageOf(error)}`)
+        failures++
+        await closeServers()
       }
-      results.push(await runOne(fault, servers, seed))
-      if (values.record)
-        record(
-          results.slice(-1),
-          CATALOGUE.map(({ name }) => name),
-        )
     }
   } finally {
-    await servers?.close()
+    await closeServers()
   }
-  return results
+  return { results, failures }
 }
 
 async function runOne(fault: Fault, servers: Servers, seed: number): Promise<FaultResult> {
-  const usual = values.short ? (fault.shortStrikes ?? 1) : fault.strikes
-  const count = whole('count', usual)
-  say(`${fault.name}: ${fault.what}; ${count} strikes, seed ${seed}`)
-  const onStrike = (turn: number, ms: number) => say(`  ${turn + 1}/${count} recovered in ${(ms / 1000).toFixed(2)} s`)
-  const result = await runFault(fault, servers, { count, seed, onStrike })
+  const turns = turnsOf(fault)
+  say(`${fault.name}: ${fault.what}; ${turns.length} strikes, seed ${seed}`)
+  let struck = 0
+  const onStrike = (ms: number) => say(`  ${++struck}/${turns.length} recovered in ${(ms / 1000).toFixed(2)} s`)
+  const result = await runFault(fault, servers, { turns, seed, onStrike })
   say(`  ${holds(result) ? 'holds' : 'DOES NOT HOLD'}: ${summary(result)}`)
   return result
 }
@@ -102,14 +118,14 @@ async function main(): Promise<number> {
       console.log(`${name.padEnd(24)} ${String(strikes).padStart(4)}  ${what}`)
     return 0
   }
-  const results = await runAll(chosen(), whole('seed', Date.now() % 1_000_000))
+  const { results, failures } = await runAll(chosen(), whole('seed', Date.now() % 1_000_000))
   console.log(values.json ? JSON.stringify(results, null, 2) : resultTable(results))
-  return results.every(holds) ? 0 : 1
+  return failures === 0 && results.every(holds) ? 0 : 1
 }
 
 try {
   process.exitCode = await main()
 } catch (error) {
-  say(error instanceof Error ? error.message : String(error))
+  say(messageOf(error))
   process.exitCode = 1
 }

@@ -122,7 +122,7 @@ export const TOPIC_FAULTS: readonly Fault[] = [
     name: 'output-too-small',
     what: 'the output topic takes no prediction (max.message.bytes), and then does again',
     strikes: 10,
-    shortStrikes: 1,
+    short: [0],
     servers: 'broker',
     limitMs: BACK_LIMIT_MS,
     strike: shrinkOutput,

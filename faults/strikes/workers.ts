@@ -100,12 +100,17 @@ async function stopOne(stage: Stage): Promise<Strike> {
   return { since }
 }
 
+/** The turns at which these of all names have their turn. */
+function turnsOf(all: readonly string[], chosen: readonly FaultPointName[]): number[] {
+  return chosen.map(name => all.indexOf(name))
+}
+
 export const WORKER_FAULTS: readonly Fault[] = [
   {
     name: 'worker-kill',
     what: 'SIGKILL of one of two workers, at any moment',
     strikes: 100,
-    shortStrikes: 3,
+    short: [0, 1],
     servers: 'broker',
     limitMs: LIMIT_MS,
     strike: killOne,
@@ -123,7 +128,7 @@ export const WORKER_FAULTS: readonly Fault[] = [
     name: 'worker-kill-at-point',
     what: 'SIGKILL right before or after each of ten requests of the protocol',
     strikes: 10 * Object.keys(faultPoints).length,
-    shortStrikes: 8,
+    short: turnsOf(Object.keys(faultPoints), ['after-initialise', 'after-produce', 'before-end', 'after-end']),
     servers: 'broker',
     limitMs: LIMIT_MS,
     strike: killAtPoint,
@@ -132,7 +137,6 @@ export const WORKER_FAULTS: readonly Fault[] = [
     name: 'worker-pause',
     what: 'SIGSTOP past the session time-out, then SIGCONT (a zombie)',
     strikes: 30,
-    shortStrikes: 1,
     servers: 'broker',
     limitMs: LIMIT_MS,
     strike: pauseOne,
@@ -141,7 +145,7 @@ export const WORKER_FAULTS: readonly Fault[] = [
     name: 'worker-pause-at-point',
     what: 'the same right before it initialises, and at six other requests',
     strikes: 35,
-    shortStrikes: 2,
+    short: turnsOf(ZOMBIE_POINTS, ['before-initialise', 'before-end']),
     servers: 'broker',
     limitMs: LIMIT_MS,
     strike: pauseAtPoint,
