@@ -111,7 +111,8 @@ function createCommitter(partition: number): TransactionalCommitter {
   const start = new StartPolicy({ ...shared, ...settings, cluster, generation, logs, log: silentLog })
   const coordinator = links.transactionCoordinator(link, transactionalId)
   const producer = new TransactionalProducer({ ...shared, transactionalId, transactionTimeoutMs: 30_000, coordinator })
-  return new TransactionalCommitter({ topic: inputTopic, partition, producer, output, start })
+  const refresh = () => cluster.refreshMetadata().catch(() => {})
+  return new TransactionalCommitter({ topic: inputTopic, partition, producer, output, start, refresh })
 }
 
 function fail(error: Error | undefined): void {

@@ -1,5 +1,5 @@
 import type { Oracle } from './audit/oracle.ts'
-import type { Example, FaultKind, Finding, Verdict } from './audit/verdict.ts'
+import type { Example, FaultKind, Finding, UncheckedReason, Verdict } from './audit/verdict.ts'
 import { AuditSession, stoppedEarly } from './audit-session.ts'
 import type { Clock } from './core/clock.ts'
 import type { SluiceError } from './core/errors.ts'
@@ -53,7 +53,7 @@ export interface AuditProgress {
   readonly faults: Readonly<Record<FaultKind, Finding>>
 }
 
-/** The oracle's verdict, with what a reading of topics adds. `clean` also means that all was read. */
+/** The oracle's verdict, with what a reading of topics adds. `clean` also means that all was read, and all values compared. */
 export interface AuditVerdict extends Verdict {
   /** Whether the group has members. */
   readonly atWork: boolean
@@ -63,18 +63,21 @@ export interface AuditVerdict extends Verdict {
   readonly unread: readonly Unread[]
   /** Records that went before they were read: of the input they are not judged, of the outputs they look lost. */
   readonly gaps: readonly ScanGap[]
-  /** Partitions of the outputs whose log no longer begins at 0: what was before is gone, and looks lost. */
   /** Where they were asked for. */
   readonly values?: ValueVerdict | undefined
+  /** Partitions of the outputs whose log no longer begins at 0: what was before is gone, and looks lost. */
   readonly trimmed: readonly { readonly topic: string; readonly partition: number; readonly start: number }[]
 }
 
 /** How the predictions compare with those of the model versions that their headers name. */
 export interface ValueVerdict {
+  /** Within the tolerance of the bundle. */
   readonly equal: number
+  /** How many of the equal ones have the same bytes. No fault where some have not: see {@link ModelRerun}. */
+  readonly identical: number
   readonly different: { readonly count: number; readonly examples: readonly string[] }
-  /** Predictions that could not be compared: input and output lay further apart than there was memory for. */
-  readonly unchecked: number
+  /** Predictions that could not be compared. Nothing is known of them, so there must be none in a clean verdict. */
+  readonly unchecked: { readonly count: number; readonly reasons: Readonly<Record<UncheckedReason, number>> }
   /** What else there is to know, for people. */
   readonly notes: readonly string[]
 }

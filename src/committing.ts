@@ -25,7 +25,7 @@ export interface CommitterTools {
   /** The generation that this member is in when it is asked. */
   readonly generation: () => Assignment | undefined
   /** Ends the membership in whose name a commit got no answer. */
-  readonly renounce: () => Promise<void>
+  readonly renounce: (memberId: string) => Promise<void>
   /** The logs that the replica reads, by partition; shared with its fetcher. */
   readonly logs: Map<number, PartitionLog>
 }
@@ -46,7 +46,8 @@ export function createCommitter(settings: CommitSettings, partition: number, too
   const coordinator = links.transactionCoordinator({ cluster, groupCoordinator }, transactionalId)
   const producer = new TransactionalProducer({ ...shared, cluster, transactionalId, transactionTimeoutMs, coordinator })
   const start = new StartPolicy({ ...policy, renounce, usedBefore: () => producer.usedBefore() })
-  return new TransactionalCommitter({ topic, partition, producer, output, start })
+  const refresh = () => links.data.cluster.refreshMetadata().catch(() => {})
+  return new TransactionalCommitter({ topic, partition, producer, output, start, refresh })
 }
 
 function createOutput(settings: CommitSettings, links: KafkaLinks, clock: Clock): KafkaOutputWriter {

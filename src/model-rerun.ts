@@ -15,8 +15,15 @@ import { byteLength, type TensorColumn, type TensorSlot, viewOf } from './core/t
 import { outputDifference } from './models/verification.ts'
 import { createDecoder, openModel, type ServedModel } from './serving.ts'
 
-/** Told of each pair: how the prediction differs, or undefined where it does not. */
-export type OnJudged = (pair: Pair, difference: string | undefined) => void
+/** What came of comparing a prediction with what the model predicts now. */
+export type Judgement =
+  /** Within the tolerance of the bundle; `identical`: of the same bytes. */
+  | { readonly kind: 'equal'; readonly identical: boolean }
+  | { readonly kind: 'different'; readonly how: string }
+  | { readonly kind: 'undecodable'; readonly what: string }
+
+/** Told of each pair, once. */
+export type OnJudged = (pair: Pair, judgement: Judgement) => void
 
 type RerunSettings = Settings & { readonly modelName: string }
 
@@ -24,8 +31,10 @@ type RerunSettings = Settings & { readonly modelName: string }
 const FRAME_BYTES = 5
 
 /**
- * A model version that predicts again. On the CPU a row has the same bits in every batch, so values must be equal byte
- * for byte; where one of the two ran elsewhere, they may differ by what the bundle tolerates of golden samples.
+ * A model version that predicts again. Values may differ by what the bundle tolerates of golden samples, on every
+ * provider: the batches of then are not those of now, and even on one thread of a CPU a row alone may take another path
+ * through a kernel than a row among others (ONNX Runtime multiplies a vector, not a matrix, in LinearRegressor and
+ * LinearClassifier), which adds in another order.
  */
 export class ModelRerun {
   readonly #model: ServedModel
@@ -84,27 +93,29 @@ export class ModelRerun {
     return this.#model.close()
   }
 
-  /** Predicts the inputs of `pairs` again, as many at a time as a slot holds. `provider` made the predictions. */
-  async compare(pairs: readonly Pair[], provider: string, onJudged: OnJudged): Promise<void> {
+  /**
+   * Predicts the inputs of `pairs` again, as many at a time as a slot holds.
+   * @throws SluiceError `registry-unreachable`; `session-crashed` and what else the pool cannot recover from
+   */
+  async compare(pairs: readonly Pair[], onJudged: OnJudged): Promise<void> {
     let packed: Pair[] = []
     for (const pair of pairs) {
       const fault = await decode(this.#features, pair.input, pair.inputIndex, packed.length, this.#slot.inputs)
       if (fault === undefined) packed.push(pair)
-      else onJudged(pair, `its input cannot be decoded, and should be a dead letter (${fault.code}: ${fault.message})`)
+      else onJudged(pair, ofBadInput(fault))
       if (packed.length < this.#slot.capacity) continue
-      await this.#run(packed, provider, onJudged)
+      await this.#run(packed, onJudged)
       packed = []
     }
-    if (packed.length > 0) await this.#run(packed, provider, onJudged)
+    if (packed.length > 0) await this.#run(packed, onJudged)
   }
 
-  async #run(packed: readonly Pair[], provider: string, onJudged: OnJudged): Promise<void> {
+  async #run(packed: readonly Pair[], onJudged: OnJudged): Promise<void> {
     for (const part of await this.#predict(0, packed.length)) {
       for (let row = part.first; row < part.first + part.rows; row++) {
         const pair = packed[row]!
-        if (part.refused !== undefined) onJudged(pair, part.refused)
-        else if (provider === 'cpu' && part.provider === 'cpu') onJudged(pair, this.#byteDifference(pair, row))
-        else onJudged(pair, await this.#valueDifference(pair, row))
+        if (part.refused !== undefined) onJudged(pair, { kind: 'different', how: part.refused })
+        else onJudged(pair, await this.#judge(pair, row))
       }
     }
   }
@@ -112,8 +123,8 @@ export class ModelRerun {
   /** Runs rows, and where the runtime refuses them, halves of them, down to the rows that are to blame. */
   async #predict(first: number, rows: number): Promise<Part[]> {
     try {
-      const { provider } = await this.#model.pool.run(this.#slot, first, rows)
-      return [{ first, rows, provider }]
+      await this.#model.pool.run(this.#slot, first, rows)
+      return [{ first, rows }]
     } catch (error) {
       if (!(error instanceof SluiceError) || error.code !== 'inference-failed') throw error
       if (rows === 1) return [{ first, rows, refused: `the model refuses its input: ${error.message}` }]
@@ -122,23 +133,35 @@ export class ModelRerun {
     }
   }
 
-  #byteDifference({ prediction, predictionIndex }: Pair, row: number): string | undefined {
+  /** Compares a prediction with row `row` of the outputs. */
+  async #judge({ prediction, predictionIndex }: Pair, row: number): Promise<Judgement> {
     const value = valueBytes(prediction, predictionIndex)
-    if (value === null) return 'its value is null'
-    if (this.#settings.outputFormat === 'avro' && (value.length < FRAME_BYTES || value[0] !== 0)) {
-      return 'its value has no Confluent framing, as OUTPUT_FORMAT=avro says'
+    if (value === null) return { kind: 'different', how: 'its value is null' }
+    if (this.#isIdentical(value, row)) return { kind: 'equal', identical: true }
+    const fault = await decode(this.#predictions, prediction, predictionIndex, 0, this.#predicted)
+    if (fault !== undefined) {
+      return {
+        kind: 'undecodable',
+        what: `the prediction cannot be decoded with OUTPUT_FORMAT=${this.#settings.outputFormat} (${fault.code})`,
+      }
     }
-    const encoder = this.#encoder(this.#settings.outputFormat === 'avro' ? value.readInt32BE(1) : 0)
+    const how = this.#difference(row)
+    return how === undefined ? { kind: 'equal', identical: false } : { kind: 'different', how }
+  }
+
+  /** Whether a worker would write this value, to the byte, for row `row`. */
+  #isIdentical(value: Buffer, row: number): boolean {
+    const isFramed = this.#settings.outputFormat === 'avro'
+    if (isFramed && value.length < FRAME_BYTES) return false
+    const encoder = this.#encoder(isFramed ? value.readInt32BE(1) : 0)
     const needed = encoder.maxBytes(row, this.#slot.outputs)
     if (this.#scratch.length < needed) this.#scratch = Buffer.alloc(needed * 2)
     const length = encoder.encode(row, this.#slot.outputs, this.#scratch, 0)
-    if (value.equals(this.#scratch.subarray(0, length))) return undefined
-    return `its value is ${hex(value)}, but the model predicts ${hex(this.#scratch.subarray(0, length))}`
+    return value.equals(this.#scratch.subarray(0, length))
   }
 
-  async #valueDifference({ prediction, predictionIndex }: Pair, row: number): Promise<string | undefined> {
-    const fault = await decode(this.#predictions, prediction, predictionIndex, 0, this.#predicted)
-    if (fault !== undefined) return `it cannot be decoded: ${fault.message}`
+  /** How the prediction that was decoded last differs from row `row`, in words. */
+  #difference(row: number): string | undefined {
     const { outputs, tolerance } = this.#model.spec
     const expected = unpackRow(outputs, this.#slot.outputs, row)
     const got = unpackRow(outputs, this.#predicted, 0)
@@ -159,11 +182,19 @@ export class ModelRerun {
   }
 }
 
-/** Rows that ran together on a provider, or one that the model refused. */
+/** Schemas that the worker had and that are gone now: the worker could decode the record all the same. */
+const OF_THE_SCHEMA: ReadonlySet<string> = new Set(['unknown-schema-id', 'unusable-schema'])
+
+/** What to think of a prediction whose input is bad. */
+function ofBadInput({ code, message }: RecordFault): Judgement {
+  if (OF_THE_SCHEMA.has(code)) return { kind: 'undecodable', what: `the input cannot be decoded (${code})` }
+  return { kind: 'different', how: `its input cannot be decoded, and should be a dead letter (${code}: ${message})` }
+}
+
+/** Rows that ran together, or one that the model refused. */
 interface Part {
   readonly first: number
   readonly rows: number
-  readonly provider?: string
   readonly refused?: string
 }
 
@@ -206,11 +237,4 @@ async function decode(
     if (outcome === undefined || !('schemaId' in outcome)) return outcome
     await decoder.load(outcome.schemaId)
   }
-}
-
-const SHOWN_BYTES = 32
-
-function hex(value: Uint8Array): string {
-  const shown = Buffer.from(value.subarray(0, SHOWN_BYTES)).toString('hex')
-  return value.length > SHOWN_BYTES ? `${shown}… (${value.length} bytes)` : shown
 }

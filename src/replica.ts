@@ -153,7 +153,7 @@ export class Replica {
     const { clock } = tools
     const log = tools.log.child({ partition })
     const generation = () => this.#membership.current
-    const renounce = () => this.#membership.renounce()
+    const renounce = (memberId: string) => this.#membership.renounce(memberId)
     tools.metrics.halted(topic, partition, false)
     return new PartitionTask({
       ...codec,

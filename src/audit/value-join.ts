@@ -38,12 +38,14 @@ interface Lane {
   readonly predictions: Waiting[]
   /** Offset after the last input record that came. */
   inputEnd: number
+  /** Offset after the last input record that was dropped to keep the budget. */
+  droppedEnd: number
 }
 
 /**
  * Brings each prediction together with its input record, while both are read at the same time. Whoever comes first waits
  * for the other, within a budget of bytes; when that is spent, what has waited longest is dropped, and the predictions
- * that this leaves alone are counted as unchecked.
+ * that this leaves alone are counted as dropped.
  */
 export class ValueJoin {
   readonly #options: ValueJoinOptions
@@ -55,17 +57,23 @@ export class ValueJoin {
   #pairs: Pair[] = []
   #inputBytes = 0
   #predictionBytes = 0
-  #unchecked = 0
+  #dropped = 0
+  #alone = 0
 
   constructor(options: ValueJoinOptions) {
     this.#options = options
     this.#source = new SourceReader(options.inputTopic)
-    this.#lanes = options.from.map(from => ({ inputs: [], predictions: [], inputEnd: from }))
+    this.#lanes = options.from.map(from => ({ inputs: [], predictions: [], inputEnd: from, droppedEnd: from }))
   }
 
-  /** Predictions whose input was dropped, or that were dropped themselves. */
-  get unchecked(): number {
-    return this.#unchecked
+  /** Predictions whose input was dropped to keep the budget, or that were dropped themselves. */
+  get dropped(): number {
+    return this.#dropped
+  }
+
+  /** Predictions that found no input record: it was never read, or earlier predictions of its batch have used it up. */
+  get alone(): number {
+    return this.#alone
   }
 
   /** Bytes that wait. */
@@ -126,9 +134,9 @@ export class ValueJoin {
     return pairs
   }
 
-  /** Nothing more will come: what still waits is unchecked, as far as its input is not simply missing. */
+  /** Nothing more will come: what still waits stays alone. */
   finish(): void {
-    for (const lane of this.#lanes) this.#unchecked += lane.predictions.splice(0).length
+    for (const lane of this.#lanes) this.#alone += lane.predictions.splice(0).length
     this.#heldPredictions.clear()
     this.#heldInputs.clear()
     this.#inputBytes = 0
@@ -149,7 +157,9 @@ export class ValueJoin {
     const held = find(lane.inputs, offset)
     const inputIndex = held === undefined ? -1 : indexOf(held.batch, offset)
     if (held === undefined || inputIndex < 0) {
-      this.#unchecked++
+      // Inputs are dropped in the order of their offsets.
+      if (offset < lane.droppedEnd) this.#dropped++
+      else this.#alone++
       return
     }
     this.#pairs.push({ input: held.batch, inputIndex, prediction, predictionIndex })
@@ -185,9 +195,15 @@ export class ValueJoin {
   /** Drops the oldest of the side that takes more. */
   #keepBudget(): void {
     while (this.bytes > this.#options.budgetBytes) {
-      if (this.#inputBytes >= this.#predictionBytes) this.#dropInput(this.#heldInputs.keys().next().value!)
+      if (this.#inputBytes >= this.#predictionBytes) this.#dropOldestInput()
       else this.#dropPrediction(this.#heldPredictions.values().next().value!)
     }
+  }
+
+  #dropOldestInput(): void {
+    const [held, lane] = this.#heldInputs.entries().next().value!
+    lane.droppedEnd = offsetOf(held.batch, held.batch.count - 1) + 1
+    this.#dropInput(held)
   }
 
   #dropPrediction(held: Held): void {
@@ -195,7 +211,7 @@ export class ValueJoin {
     this.#predictionBytes -= held.bytes
     for (const lane of this.#lanes) {
       const kept = lane.predictions.filter(waiting => waiting.held !== held)
-      this.#unchecked += lane.predictions.length - kept.length
+      this.#dropped += lane.predictions.length - kept.length
       if (kept.length < lane.predictions.length) lane.predictions.splice(0, Infinity, ...kept)
     }
   }

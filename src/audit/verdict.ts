@@ -10,6 +10,17 @@ export const FAULT_KINDS: Readonly<Record<FaultKind, string>> = {
   foreign: 'an output names no input record that exists, or none at all',
 }
 
+/** Why a prediction was not compared with what its model predicts. */
+export type UncheckedReason = 'version' | 'memory' | 'input' | 'undecodable'
+
+/** Each with its meaning in one line. */
+export const UNCHECKED_REASONS: Readonly<Record<UncheckedReason, string>> = {
+  version: 'the model version that the headers name cannot be opened here',
+  memory: 'input and output lay further apart than there is memory for',
+  input: 'no input record is there to predict from, or a prediction before has used it up',
+  undecodable: 'the value, or the schema of the input, cannot be decoded with these settings',
+}
+
 /** A place in a topic. */
 export interface Place {
   readonly topic: string

@@ -90,7 +90,34 @@ async function parseMetadata(metadata: Metadata): Promise<Metadata> {
   return metadata
 }
 
+const OPERATION_NOT_ATTEMPTED = 55
+
+interface AddedPartitions {
+  readonly errors: readonly {
+    readonly topic: string
+    readonly partitionErrors: readonly { readonly partition: number; readonly errorCode: number }[]
+  }[]
+}
+
+/**
+ * Where one partition may not be in a transaction, a broker adds none of them, and says so of the others. kafkajs throws
+ * what it said of the first; here the one that is at fault is named.
+ */
+async function parseAddedPartitions(added: AddedPartitions): Promise<AddedPartitions> {
+  const refused = added.errors.flatMap(({ topic, partitionErrors }) =>
+    partitionErrors
+      .filter(({ errorCode }) => errorCode !== 0)
+      .map(({ partition, errorCode }) => ({ topic, partition, errorCode })),
+  )
+  const culprit = refused.find(({ errorCode }) => errorCode !== OPERATION_NOT_ATTEMPTED) ?? refused[0]
+  if (culprit === undefined) return added
+  throw Object.assign(errors.createErrorFromCode(culprit.errorCode), { topic: `${culprit.topic}/${culprit.partition}` })
+}
+
 const require = createRequire(import.meta.url)
+for (const version of [0, 1]) {
+  require(`kafkajs/src/protocol/requests/addPartitionsToTxn/v${version}/response`).parse = parseAddedPartitions
+}
 for (const version of METADATA_VERSIONS) {
   require(`kafkajs/src/protocol/requests/metadata/v${version}/response`).parse = parseMetadata
 }

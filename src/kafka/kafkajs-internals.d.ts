@@ -59,6 +59,7 @@ interface KafkajsBroker {
   offsetFetch(o: { groupId: string; topics: KafkajsTopicPartitions<{ partition: number }>[] }): Promise<{
     responses: KafkajsTopicPartitions<{ partition: number; offset: string; metadata: string | null }>[]
   }>
+  leaveGroup(o: { groupId: string; memberId: string }): Promise<unknown>
   describeGroups(o: { groupIds: string[] }): Promise<{ groups: { groupId: string; members: unknown[] }[] }>
   listOffsets(o: {
     isolationLevel: 0 | 1

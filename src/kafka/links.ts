@@ -3,7 +3,7 @@ import { SluiceError } from '../core/errors.ts'
 import { type ClusterTools, requireRelease } from './cluster.ts'
 import { Coordinator } from './coordinator.ts'
 import { partitionCount } from './offsets.ts'
-import { protocolType, translate } from './protocol-errors.ts'
+import { isConnectionTrouble, protocolType, translate } from './protocol-errors.ts'
 
 /**
  * Sets of connections that the producers of all tasks share. A broker serves one request of a connection at a time, and
@@ -63,9 +63,14 @@ export class KafkaLinks {
     }
   }
 
-  /** Partitions of a topic as the metadata has it now. */
+  /** Partitions of a topic as the metadata has it now; 0 while it has none, as when the connections are closed. */
   partitions(topic: string): number {
-    return this.data.cluster.findTopicPartitionMetadata(topic).length
+    try {
+      return this.data.cluster.findTopicPartitionMetadata(topic).length
+    } catch (error) {
+      if (isConnectionTrouble(error)) return 0
+      throw error
+    }
   }
 
   async close(): Promise<void> {

@@ -102,26 +102,30 @@ export class Membership {
 
   /**
    * Leaves the group and joins it again as another member: what was sent in the name of this one and got no answer is
-   * refused from then on. `current` is undefined until the group has said what the new member owns. Never throws.
+   * refused from then on. `current` is undefined until the group has said what the new member owns. Never throws, and
+   * does nothing when `memberId` is no longer this member's: then what is to end has ended.
    */
-  async renounce(): Promise<void> {
-    this.#options.log.warn({}, 'joining the group again as a new member: a commit of this one got no answer')
-    await this.#leave()
-    // Where the group did not hear of it: a new member begins a new generation, and that ends the old one as well.
+  async renounce(memberId: string): Promise<void> {
+    if (this.#group.memberId !== memberId) return
+    const { log, groupId } = this.#options
+    log.warn({}, 'joining the group again as a new member: a commit of this one got no answer')
+    // First, so that nobody joins in its name while the group hears of it. If it does not hear, no matter: a new member
+    // begins a new generation, and that ends the old one as well.
     this.#group.memberId = null
+    await this.#leave(() => this.#group.coordinator.leaveGroup({ groupId, memberId }))
   }
 
   /** Leaves the group, so that the others need not wait for the session to time out. Never throws. */
   async close(): Promise<void> {
     this.#stop.abort()
     await this.#loop
-    await this.#leave()
+    await this.#leave(() => this.#group.leave())
     await this.#cluster.disconnect().catch(() => {})
   }
 
-  async #leave(): Promise<void> {
+  async #leave(leave: () => Promise<unknown>): Promise<void> {
     try {
-      await this.#group.leave()
+      await leave()
     } catch (error) {
       this.#options.log.debug({ reason: String(error) }, 'could not leave the group; the session will time out')
     }
@@ -154,7 +158,8 @@ export class Membership {
     await this.#group.connect()
     await this.#cluster.addMultipleTargetTopics([topic])
     await this.#group.joinAndSync()
-    const memberId = this.#group.memberId!
+    const { memberId } = this.#group
+    if (memberId === null) return // it was renounced while it joined
     const { generationId } = this.#group
     const previous = this.#previous
     const step = generationId - (previous?.generationId ?? Number.NEGATIVE_INFINITY)

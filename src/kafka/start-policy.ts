@@ -32,7 +32,7 @@ export interface StartPolicyOptions {
    * Gives up this membership for another, so that the coordinator refuses what was sent in its name. Absent for
    * at-least-once, whose offset may move back.
    */
-  readonly renounce?: () => Promise<void>
+  readonly renounce?: (memberId: string) => Promise<void>
   readonly log: Log
 }
 
@@ -99,7 +99,7 @@ export class StartPolicy {
         groupCoordinator.send(requestTimeoutMs, broker => broker.offsetCommit(request)),
       )
     } catch (error) {
-      if (isConnectionTrouble(error)) await this.#options.renounce?.()
+      if (isConnectionTrouble(error)) await this.#options.renounce?.(memberId)
       throw error
     }
     return true
@@ -112,8 +112,9 @@ export class StartPolicy {
    */
   async position(): Promise<TaskStart> {
     let [committed, log] = await Promise.all([this.#committed(), this.#logState()])
-    if (committed === undefined && (await this.pinFirstOffset())) {
+    if (committed === undefined) {
       // It went after `pinFirstOffset` had found it, as when the topic is just being deleted: what stands in tells why.
+      await this.pinFirstOffset()
       ;[committed, log] = await Promise.all([this.#committed(), this.#logState()])
     }
     const mark = committed === undefined ? undefined : parseMark(committed.metadata)
@@ -172,7 +173,11 @@ export class StartPolicy {
     if (mark?.lost) return missing(context, inRange ? offset : undefined)
     if (mark?.leaderEpoch !== undefined) {
       const end = await this.#endOfEpoch(mark.leaderEpoch)
-      if (end === undefined || end.endOffset < offset) return truncated(context, offset, mark.leaderEpoch, end)
+      // As a fetch decides (KIP-595): the record before the offset is gone if the log left its epoch before it, or skips it.
+      const skipped = end !== undefined && end.epoch < mark.leaderEpoch
+      if (end === undefined || skipped || end.endOffset < offset) {
+        return truncated(context, offset, mark.leaderEpoch, skipped && end.endOffset >= offset ? undefined : end)
+      }
     }
     return inRange ? undefined : outOfRange(context, offset)
   }

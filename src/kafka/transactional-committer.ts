@@ -1,4 +1,4 @@
-import type { Committer, StartPosition } from '../core/transaction.ts'
+import { type Committer, FencedError, type StartPosition } from '../core/transaction.ts'
 import type { KafkaOutputWriter } from './output-writer.ts'
 import type { RecordBatchWriter } from './record-batch-writer.ts'
 import type { StartPolicy } from './start-policy.ts'
@@ -10,6 +10,8 @@ export interface TransactionalCommitterOptions {
   readonly producer: TransactionalProducer
   readonly output: KafkaOutputWriter
   readonly start: StartPolicy
+  /** Reads the metadata that `output` knows its topics by. Never throws. */
+  readonly refresh: () => Promise<void>
 }
 
 /**
@@ -27,13 +29,27 @@ export class TransactionalCommitter implements Committer {
   }
 
   async initialise(): Promise<StartPosition> {
-    const { producer, start, partition } = this.#options
+    const { start } = this.#options
     this.output.discard()
     const pinned = await start.pinFirstOffset()
-    await producer.initialise(this.output.destinations(partition))
+    await this.#initialiseProducer()
     const { offset, committed, settled } = await start.position()
     if (!settled) await this.#send([], offset)
     return { offset, committed: committed && !pinned }
+  }
+
+  /**
+   * A topic that was made anew may have fewer partitions than the metadata still says, and those that are gone are
+   * refused: whoever tries again should know.
+   */
+  async #initialiseProducer(): Promise<void> {
+    const { producer, partition, refresh } = this.#options
+    try {
+      await producer.initialise(this.output.destinations(partition))
+    } catch (error) {
+      if (!(error instanceof FencedError)) await refresh()
+      throw error
+    }
   }
 
   async commit(nextOffset: number): Promise<void> {

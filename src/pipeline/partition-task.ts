@@ -26,13 +26,15 @@ export class PartitionTask implements FetchTarget, RowSource {
   #endOffset = 0
   #paused = false
   #failure: Error | undefined
+  /** Fetches in a row that found the log to be another than the start before them did. */
+  #suspicions = 0
   readonly #trouble: Trouble
   readonly #decoding: DecodeStage
   /** Grows from failure to failure, until a transaction succeeds. */
   readonly #backoff = new Backoff(50, LONGEST_BROKER_WAIT_MS)
   readonly #stop = new AbortController()
-  /** Aborted when the task is to end, one way or the other: COMMIT_INTERVAL_MS no longer counts. */
-  readonly #hurry = new AbortController()
+  /** Aborted when the task is to end, or its run has failed: COMMIT_INTERVAL_MS no longer counts. */
+  #hurry = new AbortController()
 
   constructor(options: TaskOptions) {
     this.#options = options
@@ -100,7 +102,8 @@ export class PartitionTask implements FetchTarget, RowSource {
   // FetchTarget
 
   get position(): number | undefined {
-    if (this.#state !== 'RUNNING') return undefined
+    // After a failure the run is about to be dropped: nobody would take what a fetch brings.
+    if (this.#state !== 'RUNNING' || this.#failure !== undefined) return undefined
     const { inFlight, inFlightBytes } = this.#run
     const room = inFlight < this.#options.maxInFlight && inFlightBytes < this.#options.maxInFlightBytes
     if (room === this.#paused) {
@@ -113,6 +116,7 @@ export class PartitionTask implements FetchTarget, RowSource {
   accept(fetched: FetchedRecords): void {
     const records = this.#run.queue(fetched)
     this.#trouble.passed('fetch')
+    this.#suspicions = 0
     this.#endOffset = fetched.endOffset
     if (records > 0) {
       this.#options.telemetry.recordsIn(records)
@@ -123,6 +127,7 @@ export class PartitionTask implements FetchTarget, RowSource {
 
   fail(error: Error): void {
     this.#failure = error
+    this.#hurry.abort()
     this.#run.wake.notify()
   }
 
@@ -143,6 +148,7 @@ export class PartitionTask implements FetchTarget, RowSource {
     )
     if (start === undefined) return
     this.#failure = undefined
+    this.#hurry = new AbortController()
     const run = new TaskRun(start.offset, () => this.#emitSettled(run))
     this.#run = run
     if (this.#stop.signal.aborted) return
@@ -242,8 +248,9 @@ export class PartitionTask implements FetchTarget, RowSource {
     const known = asSluiceError(error, 'internal')
     if (known.response === 'exit') return { how: 'failed', error: known }
     const initialising = this.#state === 'INITIALISING'
-    // What a fetch suspects is no condition yet: the next start says what is lost, if anything is.
-    const suspicion = known.response === 'halt' && !initialising
+    // What a fetch suspects is no condition yet: the next start says what is lost, if anything is. But one that no start
+    // confirms, and every fetch repeats, keeps the partition from going on.
+    const suspicion = known.response === 'halt' && !initialising && ++this.#suspicions <= MOST_SUSPICIONS
     const news = !suspicion && this.#trouble.met(this.#stepOf(error, known.code), known)
     if (known.response === 'halt' && initialising) return { how: 'halted', error: known }
     if (!initialising) telemetry.transaction('aborted', 0)
@@ -265,6 +272,8 @@ export class PartitionTask implements FetchTarget, RowSource {
     return error === this.#failure ? 'fetch' : 'commit'
   }
 }
+
+const MOST_SUSPICIONS = 3
 
 /** The outcome of a transaction: the next initialisation tells. */
 const DECIDED_AT_START: ReadonlySet<ErrorCode> = new Set(['transaction-unknown'])

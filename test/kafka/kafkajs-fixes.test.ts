@@ -45,6 +45,22 @@ for (let version = 0; version <= 6; version++) {
   })
 }
 
+for (const version of [0, 1]) {
+  const { parse } = require(`kafkajs/src/protocol/requests/addPartitionsToTxn/v${version}/response`)
+
+  test(`of partitions that may not be in a transaction, the one at fault is named (v${version})`, async () => {
+    const answer = (...codes: number[]) => ({
+      errors: [
+        { topic: 'out', partitionErrors: [{ partition: 2, errorCode: codes[0] }] },
+        { topic: 'dlq', partitionErrors: [{ partition: 0, errorCode: codes[1] }] },
+      ],
+    })
+    await assert.rejects(parse(answer(55, 3)), { type: 'UNKNOWN_TOPIC_OR_PARTITION', topic: 'dlq/0' })
+    await assert.rejects(parse(answer(47, 47)), { type: 'INVALID_PRODUCER_EPOCH' })
+    assert.deepEqual(await parse(answer(0, 0)), answer(0, 0))
+  })
+}
+
 test('a broker that takes the connection and does not answer the handshake is not connected', async t => {
   const accepted: Socket[] = []
   const server = createServer(socket => accepted.push(socket))

@@ -258,10 +258,23 @@ test('a log that was truncated and has not grown again is not merely out of rang
   assert.equal((await policy.position()).offset, 40, 'never before the log')
 })
 
-test('a log that knows nothing of the epoch has lost it', async () => {
-  const { code, text } = await loss({ committed: marked(70, 5), epoch: [-1, -1] })
-  assert.equal(code, 'log-truncated')
-  assert.match(text, /no longer has the records before offset 70 .* it knows nothing of their leader epoch 5/)
+test('a log that knows nothing of the epoch has lost it, though an older epoch goes beyond the offset', async () => {
+  for (const epoch of [
+    [-1, -1],
+    [4, 90],
+  ] as const) {
+    const { code, text } = await loss({ committed: marked(70, 5), epoch })
+    assert.equal(code, 'log-truncated')
+    assert.match(text, /no longer has the records before offset 70 .* it knows nothing of their leader epoch 5/)
+  }
+})
+
+test('an offset that appears while it is looked for is taken', async () => {
+  const { script, policy } = harness({ committed: marked(70, 5), epoch: [5, 100] })
+  script.next('offsetFetch', {
+    responses: [{ topic: 'in', partitions: [{ partition: 2, offset: '-1', metadata: '' }] }],
+  })
+  assert.equal((await policy.position()).offset, 70)
 })
 
 test('ON_OFFSET_LOSS=continue reads on where the message says, is to be committed at once, and is told of once', async () => {
@@ -329,17 +342,17 @@ test('while the leader does not say where the epoch ends, nothing is read', asyn
 
 test('a first offset whose commit got no answer ends the membership, so that it cannot arrive late; a refusal does not', async () => {
   for (const [api, answer, renounced] of [
-    ['offsetCommit', closed(), 1],
-    ['offsetCommit', brokerError('GROUP_AUTHORIZATION_FAILED'), 0],
-    ['offsetFetch', closed(), 0],
+    ['offsetCommit', closed(), ['m-1']],
+    ['offsetCommit', brokerError('GROUP_AUTHORIZATION_FAILED'), []],
+    ['offsetFetch', closed(), []],
   ] as const) {
-    let asked = 0
-    const renounce = async () => {
-      asked++
+    const asked: string[] = []
+    const renounce = async (memberId: string) => {
+      asked.push(memberId)
     }
     const { script, policy } = harness({}, { renounce })
     script.next(api, answer)
     await assert.rejects(policy.pinFirstOffset())
-    assert.equal(asked, renounced, `${api}: ${answer.message}`)
+    assert.deepEqual(asked, renounced, `${api}: ${answer.message}`)
   }
 })

@@ -34,6 +34,7 @@ interface Committed {
 class Harness {
   readonly script = new ScriptedCluster()
   readonly committer: TransactionalCommitter
+  refreshes = 0
   stored: Committed | undefined
   readonly logs = new Map<number, PartitionLog>()
   /** The epoch that the next initialisation gives; the id was used before unless it is 0. */
@@ -100,6 +101,9 @@ class Harness {
         log: silentLog,
       }),
       producer,
+      refresh: async () => {
+        this.refreshes++
+      },
     })
   }
 
@@ -179,6 +183,18 @@ test('an offset that a person has set gets its mark at once', async () => {
   const harness = new Harness({ stored: { offset: '40', metadata: '' }, epoch: 7 })
   assert.deepEqual(await harness.committer.initialise(), { offset: 40, committed: true })
   assert.deepEqual(harness.stored, { offset: '40', metadata: MARK })
+})
+
+test('a start that is refused lets the metadata be read again, a fenced one does not', async () => {
+  for (const [type, refreshes] of [
+    ['UNKNOWN_TOPIC_OR_PARTITION', 1],
+    ['INVALID_PRODUCER_EPOCH', 0],
+  ] as const) {
+    const harness = new Harness({ stored: { offset: '40', metadata: MARK }, epoch: 7 })
+    harness.script.next('addPartitionsToTxn', brokerError(type))
+    await assert.rejects(harness.committer.initialise())
+    assert.equal(harness.refreshes, refreshes, type)
+  }
 })
 
 test('a transaction carries what was written until then; what is written meanwhile is in the next', async () => {

@@ -240,6 +240,6 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'membership-kept-after-a-silent-first-offset',
     harm: 'The first offset arrives again, late, and moves the offset back to the beginning.',
-    edits: [{ file: START, find: 'if (isConnectionTrouble(error)) await this.#options.renounce?.()', replace: '' }],
+    edits: [{ file: START, find: 'if (isConnectionTrouble(error)) await this.#options.renounce?.(memberId)', replace: '' }],
   },
 ]

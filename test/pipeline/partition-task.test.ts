@@ -218,6 +218,31 @@ test('an error of the fetcher is a failure like any other: start over, do not ha
   assert.equal(task.conditions.at(-1), undefined)
 })
 
+test('a suspicion that no start confirms, and each fetch repeats, is trouble in the end', async () => {
+  const task = await running()
+  for (let attempt = 1; attempt <= 4; attempt++) {
+    task.task.fail(new SluiceError('log-truncated', 'the log diverges'))
+    await task.waitForBackoff()
+    assert.equal(task.conditions.at(-1)?.code, attempt <= 3 ? undefined : 'log-truncated', `attempt ${attempt}`)
+  }
+  await task.fetch(1)
+  assert.equal(task.conditions.at(-1), undefined, 'until a fetch succeeds')
+})
+
+test('after a fetch failed nothing more is wanted, and COMMIT_INTERVAL_MS is not waited for', async () => {
+  const task = await running({ commitIntervalMs: 60_000 })
+  await task.fetch(1)
+  await task.finish()
+  await task.fetch(2)
+  task.pool.runs[0]!.succeed()
+  await settle()
+  assert.equal(task.committer.underWay, undefined, 'it waits for the interval')
+  task.task.fail(new SluiceError('broker-unreachable', 'gone'))
+  assert.equal(task.task.position, undefined)
+  await settle()
+  assert.equal(task.task.state, 'INITIALISING')
+})
+
 test('what an initialisation finds can halt the task', async () => {
   const task = new TaskHarness()
   const missing = new SluiceError('offset-missing', 'the offset is gone')
