@@ -2,7 +2,7 @@ import type { Fault } from './fault.ts'
 import { BROKER_FAULTS } from './strikes/brokers.ts'
 import { CONNECTION_FAULTS } from './strikes/connections.ts'
 import { SESSION_FAULTS } from './strikes/sessions.ts'
-import { SOAK } from './strikes/soak.ts'
+import { THREE_AT_ONCE } from './strikes/three-at-once.ts'
 import { TOPIC_FAULTS } from './strikes/topics.ts'
 import { WORKER_FAULTS } from './strikes/workers.ts'
 
@@ -13,5 +13,5 @@ export const CATALOGUE: readonly Fault[] = [
   ...SESSION_FAULTS,
   ...CONNECTION_FAULTS,
   ...TOPIC_FAULTS,
-  ...SOAK,
+  ...THREE_AT_ONCE,
 ]

@@ -3,10 +3,7 @@ import type { Stage } from './stage.ts'
 
 /** One blow, and how what follows is measured. */
 export interface Strike {
-  /**
-   * Recovery is the time from here until every partition has answered a record that was published later than that. In
-   * milliseconds since the epoch.
-   */
+  /** When it struck, or for what lasts: when it was over. In ms since the epoch; recovery counts from here. */
   readonly since: number
   /** Undoes what the blow left behind, once every partition works again. */
   readonly mend?: () => Promise<void>
@@ -27,6 +24,10 @@ export interface Fault {
   readonly recordsPerSecond?: number
   /** Settings of the workers, over those of the stage. */
   readonly env?: Readonly<Record<string, string>>
+  /** The workers have the default settings, not those of the stage. */
+  readonly defaults?: boolean
+  /** Exit code with which a worker may end by itself, because the fault asks for it. */
+  readonly mayEndWith?: number
   /** What is promised of the recovery at the 99th percentile, in milliseconds. */
   readonly limitMs?: number
   /** What the topics need before the workers start. */

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Kafka, logLevel, type Message, type Producer } from 'kafkajs'
 import '../src/kafka/kafkajs-fixes.ts'
 import { irisWorkload } from '../test/support/workload.ts'
+import { POISON_HEADER, ROW_HEADER } from './answers.ts'
 
 export interface GeneratorOptions {
   readonly brokers: readonly string[]
@@ -19,7 +20,7 @@ const MOST_AT_ONCE = 2_000
 
 /**
  * Publishes iris records, good and bad, at a steady rate, partition by partition in turn, and goes on through whatever
- * befalls the brokers. A request that gets no answer is sent again, so an outage may double *input* records: they are
+ * befalls the brokers: what could not be published meanwhile follows when it can. A request that gets no answer is sent again, so an outage may double *input* records: they are
  * different records to Sluice. The timestamp of a record is the wall time of its request.
  */
 export class Generator {
@@ -33,7 +34,7 @@ export class Generator {
 
   constructor(options: GeneratorOptions) {
     this.#options = options
-    this.#messages = irisWorkload(VARIETY, { partitions: options.partitions }).messages
+    this.#messages = irisWorkload(VARIETY, { partitions: options.partitions }).messages.map(withRow)
     const kafka = new Kafka({
       clientId: 'sluice-faults-generator',
       brokers: [...options.brokers],
@@ -80,9 +81,9 @@ export class Generator {
     while (!this.#stop.signal.aborted) {
       await delay(TICK_MS)
       const now = performance.now()
-      if (!this.#paused) due = Math.min(MOST_AT_ONCE, due + ((now - lookedAt) / 1000) * recordsPerSecond)
+      if (!this.#paused) due += ((now - lookedAt) / 1000) * recordsPerSecond
       lookedAt = now
-      const count = Math.floor(due)
+      const count = Math.min(MOST_AT_ONCE, Math.floor(due))
       if (count === 0) continue
       const timestamp = String(Date.now())
       const messages = Array.from({ length: count }, (_, i) => {
@@ -104,4 +105,11 @@ export class Generator {
       return false
     }
   }
+}
+
+/** A good record says which row it holds, by its value. */
+function withRow(message: Message): Message {
+  const { headers = {}, value } = message
+  if (POISON_HEADER in headers) return message
+  return { ...message, headers: { ...headers, [ROW_HEADER]: (value as Buffer).toString('hex') } }
 }

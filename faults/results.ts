@@ -16,6 +16,8 @@ export interface FaultResult {
   readonly lost: number
   readonly doubled: number
   readonly misordered: number
+  /** Values that are not the row's, bad records that were predicted, good ones that are dead letters. */
+  readonly wrong: number
   /** Torn, foreign, vanished, left open: whatever else the oracle found. */
   readonly otherFaults: number
   /** Examples, when there are any. */
@@ -30,9 +32,8 @@ export interface FaultResult {
 
 /** Whether the promises hold: nothing lost, doubled or out of order, and recovery in time. */
 export function holds(result: FaultResult): boolean {
-  const { lost, doubled, misordered, otherFaults, recoveryMs, limitMs } = result
-  const late = limitMs !== undefined && (percentile(recoveryMs, 0.99) ?? 0) > limitMs
-  return lost + doubled + misordered + otherFaults === 0 && !late
+  const { lost, doubled, misordered, wrong, otherFaults } = result
+  return lost + doubled + misordered + wrong + otherFaults === 0 && lateness(result) === ''
 }
 
 const FILE = new URL('../docs/reliability.json', import.meta.url)
@@ -42,11 +43,27 @@ export function recordedResults(): FaultResult[] {
   return JSON.parse(readFileSync(FILE, 'utf8')) as FaultResult[]
 }
 
-/** Puts results in the place of the recorded ones of the same faults; `order` is the order of all faults. */
-export function record(results: readonly FaultResult[], order: readonly string[]): void {
-  const byFault = new Map([...recordedResults(), ...results].map(result => [result.fault, result]))
-  const sorted = order.map(name => byFault.get(name)).filter(result => result !== undefined)
-  writeFileSync(FILE, `${JSON.stringify(sorted, null, 2)}\n`)
+/** Puts a result in the place of the recorded one of the same fault; `order` is that of all faults. */
+export function record(result: FaultResult, order: readonly string[]): void {
+  const others = recordedResults().filter(({ fault }) => fault !== result.fault)
+  const place = ({ fault }: FaultResult) => order.indexOf(fault)
+  write([...others, result].sort((a, b) => place(a) - place(b)))
+}
+
+/** A fault that could not be brought to its end has no result, also no former one. */
+export function forget(fault: string): void {
+  write(recordedResults().filter(result => result.fault !== fault))
+}
+
+function write(results: readonly FaultResult[]): void {
+  writeFileSync(FILE, `${JSON.stringify(results, null, 2)}\n`)
+}
+
+/** What there is to say of a recovery that took longer than promised, or nothing. */
+export function lateness({ recoveryMs, limitMs }: FaultResult): string {
+  const p99 = percentile(recoveryMs, 0.99) ?? 0
+  if (limitMs === undefined || p99 <= limitMs) return ''
+  return `; recovery p99 ${(p99 / 1000).toFixed(1)} s, promised ≤ ${(limitMs / 1000).toFixed(1)} s`
 }
 
 const HEAD = [
@@ -56,6 +73,8 @@ const HEAD = [
   'lost',
   'doubled',
   'misordered',
+  'wrong',
+  'other',
   'transactions committed / aborted / fenced',
   'recovery p50 / p99 / max, s',
   'promised',
@@ -78,7 +97,9 @@ function cells(result: FaultResult): string[] {
     number(result.records),
     number(result.lost),
     number(result.doubled),
-    number(result.misordered + result.otherFaults),
+    number(result.misordered),
+    number(result.wrong),
+    number(result.otherFaults),
     [t.committed, t.aborted, t.fenced].map(number).join(' / '),
     recovery.join(' / '),
     limitMs === undefined ? '–' : `≤ ${seconds(limitMs)}`,

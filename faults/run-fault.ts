@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Random } from '../dev/demo/random.ts'
 import type { FaultKind } from '../src/audit/verdict.ts'
 import type { AuditVerdict } from '../src/auditing.ts'
+import type { Answers } from './answers.ts'
 import type { Fault } from './fault.ts'
 import type { FaultResult } from './results.ts'
 import type { Servers } from './servers.ts'
@@ -39,7 +40,7 @@ export async function runFault(
     const outcome = await stage.conclude()
     return {
       ...about(fault),
-      ...judged(outcome),
+      ...judged(outcome, stage.answers),
       strikes: turns.length,
       seed,
       transactions: stage.tally.total,
@@ -56,11 +57,12 @@ export async function runFault(
 async function strikeOnce(fault: Fault, stage: Stage, turn: number): Promise<number> {
   await stage.moment(MOMENT_MS)
   await stage.tally.look(stage.replicas)
+  stage.watch.reset()
   const { since, mend } = await fault.strike(stage, turn)
-  const recovered = await stage.answered(since)
+  await stage.answered(since)
   await mend?.()
   await stage.restore()
-  return recovered - since
+  return stage.watch.longestSilence(since)
 }
 
 function about({ name, what, limitMs }: Fault): Pick<FaultResult, 'fault' | 'what' | 'limitMs'> {
@@ -68,11 +70,16 @@ function about({ name, what, limitMs }: Fault): Pick<FaultResult, 'fault' | 'wha
 }
 
 /** Every reading counts: what one of them finds is wrong. */
-function judged({ early, late, vanished }: Outcome) {
+function judged({ early, late, vanished }: Outcome, answers: Answers) {
   const all = early === undefined ? late : [early, ...late]
-  const most = (kind: FaultKind) => Math.max(...all.map(({ faults }) => faults[kind].count))
+  const most = (kind: FaultKind) =>
+    Math.max(
+      early?.faults[kind].count ?? 0,
+      sum(({ faults }) => faults[kind].count),
+    )
   const sum = (of: (verdict: AuditVerdict) => number) => late.reduce((total, verdict) => total + of(verdict), 0)
   const leftOpen = sum(({ openTransactions, unread }) => openTransactions.length + unread.length)
+  const unseen = sum(({ gaps, trimmed }) => gaps.length + trimmed.length)
   const gone = vanished.map(place => `vanished: ${JSON.stringify(place)}`)
   return {
     records: sum(({ inputs }) => inputs),
@@ -81,7 +88,8 @@ function judged({ early, late, vanished }: Outcome) {
     lost: most('lost') + sum(({ pending }) => pending),
     doubled: most('doubled'),
     misordered: most('misordered'),
-    otherFaults: most('torn') + most('foreign') + vanished.length + leftOpen,
-    examples: [...all.flatMap(complaints), ...gone],
+    wrong: answers.wrong,
+    otherFaults: most('torn') + most('foreign') + vanished.length + leftOpen + unseen,
+    examples: [...all.flatMap(complaints), ...gone, ...answers.examples],
   }
 }

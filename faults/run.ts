@@ -2,11 +2,11 @@
 //
 //   npm run faults [-- --fault NAME… --count N --seed S --short --record --json --list]
 
-import { parseArgs } from 'node:util'
+import { readOptions, refuse, wholeNumber } from '../dev/command-line.ts'
 import { messageOf } from '../src/core/errors.ts'
 import { CATALOGUE } from './catalogue.ts'
 import type { Fault } from './fault.ts'
-import { type FaultResult, holds, record, resultTable } from './results.ts'
+import { type FaultResult, forget, holds, lateness, record, resultTable } from './results.ts'
 import { runFault } from './run-fault.ts'
 import { type Servers, startServers } from './servers.ts'
 
@@ -26,39 +26,41 @@ another unless told; that takes about two hours.
 
 Example: npm run faults -- --fault worker-kill --count 10`
 
-const { values } = parseArgs({
-  options: {
-    fault: { type: 'string', multiple: true, default: [] },
-    count: { type: 'string' },
-    seed: { type: 'string' },
-    short: { type: 'boolean', default: false },
-    record: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-    list: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
+const options = readOptions(HELP, {
+  fault: { type: 'string', multiple: true, default: [] },
+  count: { type: 'string' },
+  seed: { type: 'string' },
+  short: { type: 'boolean', default: false },
+  record: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
+  list: { type: 'boolean', default: false },
 })
-
 const NAMES = CATALOGUE.map(({ name }) => name)
+const COUNT = options.count === undefined ? undefined : wholeNumber('count', options.count, 0, 1)
+const SEED = wholeNumber('seed', options.seed, Date.now() % 1_000_000)
+let servers: Servers | undefined
 
 const say = (line: string) => console.error(line)
 
 function chosen(): Fault[] {
-  const unknown = values.fault.filter(name => !CATALOGUE.some(fault => fault.name === name))
-  if (unknown.length > 0) throw new Error(`No fault is called ${unknown.join(', ')}; --list names all.`)
-  if (values.fault.length > 0) return CATALOGUE.filter(fault => values.fault.includes(fault.name))
-  return CATALOGUE.filter(fault => !values.short || fault.short !== undefined)
-}
-
-function whole(name: 'count' | 'seed', fallback: number): number {
-  const value = Number(values[name] ?? fallback)
-  if (Number.isInteger(value) && value >= 0) return value
-  throw new Error(`--${name} is "${values[name]}"; a whole number is allowed.`)
+  const unknown = options.fault.filter(name => !NAMES.includes(name))
+  if (unknown.length > 0) refuse(`No fault is called ${unknown.join(', ')}`)
+  if (options.record && (options.short || COUNT !== undefined)) refuse('Only whole runs are recorded')
+  return CATALOGUE.filter(({ name, short }) => {
+    if (options.fault.length > 0) return options.fault.includes(name)
+    return !options.short || short !== undefined
+  })
 }
 
 function turnsOf({ strikes, short }: Fault): readonly number[] {
-  if (values.short && values.count === undefined && short !== undefined) return short
-  return Array.from({ length: whole('count', strikes) }, (_, turn) => turn)
+  if (options.short && COUNT === undefined && short !== undefined) return short
+  return Array.from({ length: COUNT ?? strikes }, (_, turn) => turn)
+}
+
+async function closeServers(): Promise<void> {
+  const open = servers
+  servers = undefined
+  await open?.close()
 }
 
 /**
@@ -66,66 +68,60 @@ function turnsOf({ strikes, short }: Fault): readonly number[] {
  * brought to its end.
  * @returns the results, and how many faults have none
  */
-async function runAll(faults: readonly Fault[], seed: number): Promise<{ results: FaultResult[]; failures: number }> {
+async function runAll(faults: readonly Fault[]): Promise<{ results: FaultResult[]; failures: number }> {
   const results: FaultResult[] = []
   let failures = 0
-  let servers: Servers | undefined
-  const closeServers = async () => {
-    await servers?.close()
-    servers = undefined
-  }
-  try {
-    for (const fault of faults) {
-      if (servers?.kind !== fault.servers) await closeServers()
-      try {
-        servers ??= await startServers(fault.servers, say)
-        results.push(await runOne(fault, servers, seed))
-        if (values.record) record(results.slice(-1), NAMES)
-      } catch (error) {
-        say(`  FAILED: ${messageOf(error)}`)
-        failures++
-        await closeServers()
-      }
+  for (const fault of faults) {
+    if (servers?.kind !== fault.servers) await closeServers()
+    try {
+      servers ??= await startServers(fault.servers, say)
+      const result = await runOne(fault, servers)
+      results.push(result)
+      if (options.record) record(result, NAMES)
+    } catch (error) {
+      say(`  FAILED: ${messageOf(error)}`)
+      failures++
+      if (options.record) forget(fault.name)
+      await closeServers()
     }
-  } finally {
-    await closeServers()
   }
+  await closeServers()
   return { results, failures }
 }
 
-async function runOne(fault: Fault, servers: Servers, seed: number): Promise<FaultResult> {
+async function runOne(fault: Fault, on: Servers): Promise<FaultResult> {
   const turns = turnsOf(fault)
-  say(`${fault.name}: ${fault.what}; ${turns.length} strikes, seed ${seed}`)
+  say(`${fault.name}: ${fault.what}; ${turns.length} strikes, seed ${SEED}`)
   let struck = 0
   const onStrike = (ms: number) => say(`  ${++struck}/${turns.length} recovered in ${(ms / 1000).toFixed(2)} s`)
-  const result = await runFault(fault, servers, { turns, seed, onStrike })
+  const result = await runFault(fault, on, { turns, seed: SEED, onStrike })
   say(`  ${holds(result) ? 'holds' : 'DOES NOT HOLD'}: ${summary(result)}`)
   return result
 }
 
-function summary({ records, lost, doubled, misordered, otherFaults, examples, seconds }: FaultResult): string {
-  const counts = `${records} records, lost ${lost}, doubled ${doubled}, misordered ${misordered}, otherwise wrong ${otherFaults}`
-  return [`${counts}; ${seconds} s`, ...examples].join('\n    ')
+function summary(result: FaultResult): string {
+  const { records, lost, doubled, misordered, wrong, otherFaults, examples, seconds } = result
+  const counts = `lost ${lost}, doubled ${doubled}, misordered ${misordered}, wrong ${wrong}, other ${otherFaults}`
+  const first = `${records} records, ${counts}; ${seconds} s${lateness(result)}`
+  return [first, ...examples].join('\n    ')
 }
 
 async function main(): Promise<number> {
-  if (values.help) {
-    console.log(HELP)
-    return 0
-  }
-  if (values.list) {
+  if (options.list) {
     for (const { name, strikes, what } of CATALOGUE)
       console.log(`${name.padEnd(24)} ${String(strikes).padStart(4)}  ${what}`)
     return 0
   }
-  const { results, failures } = await runAll(chosen(), whole('seed', Date.now() % 1_000_000))
-  console.log(values.json ? JSON.stringify(results, null, 2) : resultTable(results))
+  const { results, failures } = await runAll(chosen())
+  console.log(options.json ? JSON.stringify(results, null, 2) : resultTable(results))
   return failures === 0 && results.every(holds) ? 0 : 1
 }
 
-try {
-  process.exitCode = await main()
-} catch (error) {
-  say(messageOf(error))
-  process.exitCode = 1
+// Workers and brokers end with this process, whatever ends it; a disk that was mounted does not.
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  process.once(signal, () => void closeServers().finally(() => process.exit(code)))
 }
+process.exitCode = await main()

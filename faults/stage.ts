@@ -8,6 +8,7 @@ import type { HealthReport } from '../src/ops/health.ts'
 import { committedOffsets, endOffsets } from '../test/support/broker.ts'
 import type { WorkerProcess } from '../test/support/sluice-process.ts'
 import { Testbed } from '../test/support/testbed.ts'
+import { Answers } from './answers.ts'
 import type { Fault } from './fault.ts'
 import { Generator } from './generator.ts'
 import { PRELOAD } from './preload/arm.ts'
@@ -53,10 +54,13 @@ export class Stage {
   readonly random: Random
   readonly generator: Generator
   readonly tally: Tally
-  /** Replicas that are stopped in their tracks: not to be struck, nor waited for. */
-  readonly asleep = new Set<WorkerProcess>()
+  /** Workers that somebody has struck, or stops: not to be struck by others, nor waited for. Empty again after `restore`. */
+  readonly struck = new Set<WorkerProcess>()
+  readonly watch = new Watch(PARTITIONS)
+  readonly answers = new Answers()
   readonly #fault: Fault
-  readonly #watch = new Watch(PARTITIONS)
+  /** Workers whose end was seen and meant. */
+  readonly #mourned = new Set<WorkerProcess>()
   #following: Following | undefined
   readonly #judged: AuditVerdict[] = []
   /** Where the next range begins, when former ones were judged already. */
@@ -79,7 +83,7 @@ export class Stage {
   /** Everything at work. The caller closes it. */
   static async open(fault: Fault, servers: Servers, random: Random): Promise<Stage> {
     process.env.KAFKA_BROKERS = servers.bootstrap // for what the tests share
-    const env = { ...ENV, ...servers.workerEnv, ...fault.env }
+    const env = { ...(fault.defaults ? {} : ENV), ...servers.workerEnv, ...fault.env }
     const bed = await Testbed.create(fault.name, { partitions: PARTITIONS, env })
     const stage = new Stage(fault, servers, random, bed)
     try {
@@ -94,14 +98,18 @@ export class Stage {
     return stage
   }
 
-  /** Workers that run, awake. */
+  /** Workers that run, and that nobody has struck. */
   get replicas(): readonly WorkerProcess[] {
-    return this.bed.workers.filter(worker => !worker.over && !this.asleep.has(worker))
+    return this.bed.workers.filter(worker => !worker.over && !this.struck.has(worker))
   }
 
-  anyReplica(): WorkerProcess {
+  /** One of them to strike, at random; it is the caller's until `restore`. */
+  take(): WorkerProcess {
     const { replicas } = this
-    return replicas[this.random.below(replicas.length)]!
+    const taken = replicas[this.random.below(replicas.length)]
+    if (taken === undefined) throw new Error('No worker is left to be struck.')
+    this.struck.add(taken)
+    return taken
   }
 
   /** Starts another replica; does not wait for it. */
@@ -111,21 +119,20 @@ export class Stage {
 
   /** Stops a replica in good order. Throws if it does not end well. */
   async leave(replica: WorkerProcess): Promise<void> {
+    this.struck.add(replica)
     await this.tally.look([replica])
-    this.asleep.add(replica) // nobody else is to strike it
     const end = await replica.stop()
     if (end !== 0) throw new Error(`A worker that was told to stop ended with ${end}.\n${replica.describe()}`)
   }
 
   /**
    * Resolves when every partition has answered a record that was published after `since` (ms since the epoch).
-   * @returns when that was, likewise
    * @throws Error with the workers' logs when it takes too long
    */
-  async answered(since: number): Promise<number> {
+  async answered(since: number): Promise<void> {
     try {
-      const reading = this.#following!.done.then(() => Number.NaN) // it only ends by failing
-      return await Promise.race([this.#watch.answered(since, RECOVERY_PATIENCE_MS), reading])
+      // Reading along ends by failing only.
+      await Promise.race([this.watch.answered(since, RECOVERY_PATIENCE_MS), this.#following!.done])
     } catch (error) {
       const logs = this.bed.workers.filter(worker => !worker.over).map(worker => worker.describe())
       const whereabouts = await this.#whereabouts().catch(String)
@@ -146,15 +153,29 @@ export class Stage {
     return `${this.generator.published} records published; ${ends}; an audit now: ${JSON.stringify(open)}`
   }
 
-  /** As many replicas as there should be, all ready, everything awake, every partition at work. */
+  /**
+   * As many replicas as there should be, all ready, every partition at work.
+   * @throws Error when a worker has ended that nobody had struck, or has complained on standard error
+   */
   async restore(): Promise<void> {
-    for (const replica of this.asleep) if (!replica.over) replica.signal('SIGCONT')
-    this.asleep.clear()
+    await this.#mourn()
+    this.struck.clear()
     const { replicas = REPLICAS } = this.#fault
-    while (this.replicas.length > replicas) await this.leave(this.anyReplica())
+    while (this.replicas.length > replicas) await this.leave(this.take())
     while (this.replicas.length < replicas) this.join()
     await Promise.all(this.replicas.map(replica => replica.ready(RECOVERY_PATIENCE_MS)))
     await this.answered(Date.now())
+  }
+
+  async #mourn(): Promise<void> {
+    for (const worker of this.bed.workers) {
+      if (worker.stderr !== '') throw new Error(`A worker wrote to standard error.\n${worker.describe()}`)
+      if (!worker.over || this.#mourned.has(worker)) continue
+      const end = await worker.exited
+      const meant = this.struck.has(worker) || end === this.#fault.mayEndWith
+      if (!meant) throw new Error(`A worker ended by itself, with ${end}.\n${worker.describe()}`)
+      this.#mourned.add(worker)
+    }
   }
 
   /** Why a worker says that it is not ready: codes of the table of errors; none when it is, or does not answer. */
@@ -179,6 +200,7 @@ export class Stage {
     await this.generator.stop()
     await this.bed.caughtUp(CATCH_UP_PATIENCE_MS)
     await this.tally.look(this.replicas)
+    await this.#mourn()
     await Promise.all(this.replicas.map(replica => this.leave(replica)))
     const following = this.#following!
     this.#following = undefined
@@ -228,8 +250,14 @@ export class Stage {
     return {
       range: () => {},
       input: () => {},
-      prediction: batch => this.#watch.saw(batch),
-      deadLetter: batch => this.#watch.saw(batch),
+      prediction: batch => {
+        this.watch.saw(batch)
+        this.answers.prediction(batch)
+      },
+      deadLetter: batch => {
+        this.watch.saw(batch)
+        this.answers.deadLetter(batch)
+      },
       room: async () => {},
     }
   }

@@ -5,13 +5,13 @@ import { arm, hit, withOrders } from '../preload/arm.ts'
 import { type FaultPointName, faultPoints, type PointAction } from '../preload/points.ts'
 import { SESSION_TIMEOUT_MS, type Stage } from '../stage.ts'
 
-/** What issue and docs promise: the session time-out, and what it takes to take over. */
+/** What docs/reliability.md promises: the session time-out, and what it takes to take over. */
 const TAKEOVER_MS = 2_000
 const LIMIT_MS = SESSION_TIMEOUT_MS + TAKEOVER_MS
 
 /** Kills a worker at once, and sometimes does not wait for the others to notice before another one starts. */
 export async function killOne(stage: Stage): Promise<Strike> {
-  const victim = stage.anyReplica()
+  const victim = stage.take()
   const since = Date.now()
   await victim.kill()
   if (stage.random.below(2) === 0) stage.join()
@@ -25,10 +25,11 @@ const AT_START = /join|sync|initialise|offset-read/
 async function strikeAt(stage: Stage, point: FaultPointName, action: PointAction): Promise<WorkerProcess> {
   if (AT_START.test(point)) {
     const newcomer = stage.join(withOrders([{ point, action }]))
+    stage.struck.add(newcomer)
     await hit(newcomer.child)
     return newcomer
   }
-  const victim = stage.anyReplica()
+  const victim = stage.take()
   const armed = await arm(victim.child, { point, action, occurrence: 1 + stage.random.below(5) })
   await armed.hit
   return victim
@@ -42,25 +43,23 @@ async function killAtPoint(stage: Stage, turn: number): Promise<Strike> {
   return { since }
 }
 
-/** Until the group has given its partitions to others, and no longer than that takes. */
+/** Until the group has given its partitions to others, and a little longer. */
 const ASLEEP_MS = SESSION_TIMEOUT_MS + 1_500
 
-/** The zombie wakes up, finds that it is none of the group, and is a member again. */
-function wake(stage: Stage, zombie: WorkerProcess): () => Promise<void> {
-  return async () => {
-    const since = Date.now()
+/** When the zombie has slept for long enough it wakes up, finds that it is none of the group, and is a member again. */
+function sleep(zombie: WorkerProcess): Strike {
+  const asleep = delay(ASLEEP_MS)
+  const mend = async () => {
+    await asleep
     zombie.signal('SIGCONT')
-    await stage.answered(since)
   }
+  return { since: Date.now(), mend }
 }
 
 async function pauseOne(stage: Stage): Promise<Strike> {
-  const zombie = stage.anyReplica()
-  const since = Date.now()
+  const zombie = stage.take()
   zombie.signal('SIGSTOP')
-  stage.asleep.add(zombie)
-  await delay(ASLEEP_MS)
-  return { since, mend: wake(stage, zombie) }
+  return sleep(zombie)
 }
 
 const ZOMBIE_POINTS: readonly FaultPointName[] = [
@@ -75,11 +74,7 @@ const ZOMBIE_POINTS: readonly FaultPointName[] = [
 
 async function pauseAtPoint(stage: Stage, turn: number): Promise<Strike> {
   const point = ZOMBIE_POINTS[turn % ZOMBIE_POINTS.length]!
-  const zombie = await strikeAt(stage, point, 'SIGSTOP')
-  const since = Date.now()
-  stage.asleep.add(zombie)
-  await delay(ASLEEP_MS)
-  return { since, mend: wake(stage, zombie) }
+  return sleep(await strikeAt(stage, point, 'SIGSTOP'))
 }
 
 const MOST_REPLICAS = 6
@@ -90,13 +85,13 @@ export async function changeReplicas(stage: Stage): Promise<Strike> {
   const grow = length === 1 || (length < MOST_REPLICAS && stage.random.below(2) === 0)
   const since = Date.now()
   if (grow) await stage.join().ready()
-  else await stage.leave(stage.anyReplica())
+  else await stage.leave(stage.take())
   return { since }
 }
 
 async function stopOne(stage: Stage): Promise<Strike> {
   const since = Date.now()
-  await stage.leave(stage.anyReplica())
+  await stage.leave(stage.take())
   return { since }
 }
 
@@ -118,9 +113,9 @@ export const WORKER_FAULTS: readonly Fault[] = [
   {
     name: 'worker-kill-default',
     what: 'the same with the default settings (sessions of 10 s)',
-    strikes: 10,
+    strikes: 20,
     servers: 'broker',
-    env: { SESSION_TIMEOUT_MS: '10000' },
+    defaults: true,
     limitMs: 12_000,
     strike: killOne,
   },
