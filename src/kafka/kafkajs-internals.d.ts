@@ -29,6 +29,8 @@ interface KafkajsBroker {
     readonly host: string
     readonly port: number
     readonly rack?: string
+    /** The first is for everything but fetches. One that was closed is opened again, with another socket, by the next request. */
+    readonly pool: readonly { readonly socket?: unknown; isConnected(): boolean }[]
     send<T>(exchange: {
       request: KafkajsProtocolRequest
       response: KafkajsProtocolResponse<T>

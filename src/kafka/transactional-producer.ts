@@ -1,8 +1,9 @@
 import type { Clock } from '../core/clock.ts'
+import { SluiceError } from '../core/errors.ts'
 import { allOf } from './all-of.ts'
 import { BatchSender, type ProducerIdentity } from './batch-sender.ts'
 import type { Coordinator } from './coordinator.ts'
-import { translate } from './protocol-errors.ts'
+import { protocolType, translate } from './protocol-errors.ts'
 import type { RecordBatchWriter } from './record-batch-writer.ts'
 import { type LastTransaction, lastTransactionOf } from './transactional-ids.ts'
 
@@ -41,6 +42,12 @@ export class TransactionalProducer {
   readonly #options: TransactionalProducerOptions
   readonly #sender: BatchSender
   #identity: ProducerIdentity | undefined
+  /** To the coordinator, over which the identity came. */
+  #connection: unknown
+  /** As the coordinator described it when it was last asked. */
+  #last: LastTransaction | undefined
+  /** Given, but the last transaction is not yet ended again. */
+  #takeover: Takeover | undefined
 
   constructor(options: TransactionalProducerOptions) {
     this.#options = options
@@ -64,18 +71,25 @@ export class TransactionalProducer {
    * So T1 is ended once more, as it was decided, by a transaction without records over the same partitions. Where it had
    * not been decided it is aborted. So it is when the epoch shows that a former owner had begun another in the meantime,
    * which the initialisation aborted: then it is that one whose markers may be lost.
+   *
+   * An attempt that got no answer is not begun anew: the coordinator has forgotten by now what T1 came to. It goes on in
+   * the same epoch, in which nothing else is sent than this one end, however often and late.
    * @param outputs every partition that a transaction of the id may have written to
    */
   async initialise(outputs: readonly KafkajsTopicPartitions<number>[]): Promise<void> {
     this.#identity = undefined
-    const last = await this.#lastTransaction()
-    let identity = await this.#newEpoch()
-    if (last !== undefined) {
-      await this.#endAgain(identity, outputs, wasCommitted(last, identity))
-      identity = await this.#newEpoch() // is given when all markers are written
+    let takeover = this.#takeover ?? (await this.#takeOver())
+    while (takeover.last !== undefined) {
+      this.#takeover = takeover
+      await this.#endAgain(takeover.identity, outputs, wasCommitted(takeover.last, takeover.identity))
+      this.#takeover = undefined
+      const { connection } = takeover
+      takeover = await this.#takeOver() // is given when all markers are written
+      if (takeover.connection === connection) break // or lost again, if the coordinator crashed meanwhile
     }
     this.#sender.reset()
-    this.#identity = identity
+    this.#identity = takeover.identity
+    this.#connection = takeover.connection
   }
 
   async #lastTransaction(): Promise<LastTransaction | undefined> {
@@ -87,17 +101,34 @@ export class TransactionalProducer {
     }
   }
 
-  async #newEpoch(): Promise<ProducerIdentity> {
-    const { coordinator, transactionalId, transactionTimeoutMs, requestTimeoutMs } = this.#options
+  /** The next epoch, and what was before it: asked for in one go, so that little can happen between the two. */
+  async #takeOver(): Promise<Takeover> {
+    const { coordinator, transactionalId, transactionTimeoutMs: transactionTimeout, requestTimeoutMs } = this.#options
     try {
-      const { producerId, producerEpoch } = await coordinator.send(requestTimeoutMs, broker =>
-        broker.initProducerId({ transactionalId, transactionTimeout: transactionTimeoutMs }),
-      )
-      return { producerId: BigInt(producerId), producerEpoch, transactionalId }
+      return await coordinator.send(requestTimeoutMs, async broker => {
+        const last = this.#recall(await lastTransactionOf(broker, transactionalId))
+        const { producerId, producerEpoch } = await broker.initProducerId({ transactionalId, transactionTimeout })
+        return {
+          last,
+          connection: connectionOf(broker),
+          identity: { producerId: BigInt(producerId), producerEpoch, transactionalId },
+        }
+      })
     } catch (error) {
-      const doing = `initialising the transactional id ${transactionalId}, with TRANSACTION_TIMEOUT_MS=${transactionTimeoutMs}`
+      const doing = `initialising the transactional id ${transactionalId}, with TRANSACTION_TIMEOUT_MS=${transactionTimeout}`
       throw translate(error, doing, 'broker-unreachable')
     }
+  }
+
+  /**
+   * What an initialisation makes the coordinator forget: the state is Empty then. If that one was ours, and only its
+   * answer is missing, it is known here what was before it.
+   */
+  #recall(described: LastTransaction | undefined): LastTransaction | undefined {
+    const before = this.#last
+    const ours = described?.state === 'Empty' && described.producerEpoch - 1 === before?.producerEpoch
+    this.#last = ours ? { ...described, state: before.state } : described
+    return this.#last
   }
 
   async #endAgain(
@@ -109,6 +140,7 @@ export class TransactionalProducer {
       await this.#add(identity, outputs)
       await this.#end(identity, commit)
     } catch (error) {
+      if (protocolType(error) !== undefined) this.#takeover = undefined
       const { transactionalId } = this.#options
       throw translate(error, `ending the last transaction of ${transactionalId} once more`, 'transaction-unknown')
     }
@@ -123,7 +155,7 @@ export class TransactionalProducer {
     if (identity === undefined) throw new Error('commit before initialise')
     this.#identity = undefined
     try {
-      await this.#add(identity, partitionsByTopic(batches))
+      await this.#add(identity, partitionsByTopic(batches), this.#requireConnection)
       await allOf([this.#sender.send(batches, identity), this.#moveOffset(identity, move)])
       await this.#end(identity, true)
       this.#identity = identity
@@ -136,20 +168,43 @@ export class TransactionalProducer {
     }
   }
 
-  async #add(identity: ProducerIdentity, topics: readonly KafkajsTopicPartitions<number>[]): Promise<void> {
+  /** @param check is asked before each request is sent, also after a refusal */
+  async #add(
+    identity: ProducerIdentity,
+    topics: readonly KafkajsTopicPartitions<number>[],
+    check: (broker: KafkajsBroker) => void = () => {},
+  ): Promise<void> {
     const { coordinator, requestTimeoutMs, groupId } = this.#options
     const state = wireState(identity)
-    const addOffsets = coordinator.send(requestTimeoutMs, broker => broker.addOffsetsToTxn({ ...state, groupId }))
+    const send = (request: (broker: KafkajsBroker) => Promise<unknown>) =>
+      coordinator.send(requestTimeoutMs, async broker => {
+        check(broker)
+        await request(broker)
+      })
+    const addOffsets = send(broker => broker.addOffsetsToTxn({ ...state, groupId }))
     const addPartitions =
       topics.length === 0
         ? Promise.resolve()
-        : coordinator
-            .send(requestTimeoutMs, broker => broker.addPartitionsToTxn({ ...state, topics }))
-            .catch(error => {
-              const names = topics.map(({ topic }) => topic).join(' and ')
-              throw translate(error, `beginning a transaction on ${names}`, 'transaction-unknown')
-            })
+        : send(broker => broker.addPartitionsToTxn({ ...state, topics })).catch(error => {
+            const names = topics.map(({ topic }) => topic).join(' and ')
+            throw translate(error, `beginning a transaction on ${names}`, 'transaction-unknown')
+          })
     await allOf<unknown>([addOffsets, addPartitions])
+  }
+
+  /**
+   * The coordinator has not crashed since this epoch began, else markers of its last transaction may be lost. The next one
+   * would end that in those partitions only that it writes to, and as that next one ends.
+   * @throws SluiceError `transaction-unknown` otherwise
+   */
+  readonly #requireConnection = (broker: KafkajsBroker): void => {
+    const connection = connectionOf(broker)
+    if (connection !== undefined && connection === this.#connection) return
+    const { transactionalId } = this.#options
+    throw new SluiceError(
+      'transaction-unknown',
+      `The connection to the coordinator of ${transactionalId} was closed: its last transaction may not have ended everywhere.`,
+    )
   }
 
   async #moveOffset(identity: ProducerIdentity, move: OffsetMove): Promise<void> {
@@ -166,10 +221,23 @@ export class TransactionalProducer {
   }
 }
 
+/** A new epoch of the id, and the last transaction before it, if the id was ever used. */
+interface Takeover {
+  readonly identity: ProducerIdentity
+  readonly last: LastTransaction | undefined
+  readonly connection: unknown
+}
+
 /** Whether the last thing before this epoch was a commit. */
 function wasCommitted({ state, producerEpoch }: LastTransaction, next: ProducerIdentity): boolean {
   const committed = state === 'PrepareCommit' || state === 'CompleteCommit'
   return committed && next.producerEpoch === producerEpoch + 1
+}
+
+/** What stands for the open connection for transactions; undefined when there is none. */
+function connectionOf({ connectionPool }: KafkajsBroker): unknown {
+  const connection = connectionPool.pool[0]!
+  return connection.isConnected() ? connection.socket : undefined
 }
 
 function wireState({ transactionalId, producerId, producerEpoch }: ProducerIdentity): KafkajsProducerState {

@@ -137,7 +137,12 @@ export class ScriptedCluster {
         this.#answer(nodeId, api, request)
     this.#brokers[nodeId] ??= {
       nodeId,
-      connectionPool: { host: 'broker', port: nodeId, send: this.#send(nodeId) },
+      connectionPool: {
+        host: 'broker',
+        port: nodeId,
+        pool: [{ socket: nodeId, isConnected: () => true }],
+        send: this.#send(nodeId),
+      },
       disconnect: async () => {},
       ...Object.fromEntries(BROKER_APIS.map(api => [api, ask(api)])),
     } as unknown as KafkajsBroker

@@ -25,10 +25,12 @@ const RUN = 'src/pipeline/task-run.ts'
 const initialiseOnce: Edit = {
   file: PRODUCER,
   find: `    this.#identity = undefined
-    const last`,
+    let takeover`,
   replace: `    if (this.#identity !== undefined) return
-    const last`,
+    let takeover`,
 }
+
+const wasCommitted = 'wasCommitted(takeover.last, takeover.identity)'
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -238,8 +240,51 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: 'last-transaction-not-ended-again',
+    harm: 'What a crash left open is ended by the next marker of the producer id, beside what was done again.',
+    edits: [{ file: PRODUCER, find: 'while (takeover.last !== undefined) {', replace: 'while (false) {' }],
+  },
+  {
+    name: 'last-transaction-always-committed',
+    harm: 'What was aborted, and lost its markers, becomes visible, and is done again.',
+    edits: [{ file: PRODUCER, find: wasCommitted, replace: 'true' }],
+  },
+  {
+    name: 'last-transaction-always-aborted',
+    harm: 'Of a transaction that was committed and lost some of its markers, only a part is visible.',
+    edits: [{ file: PRODUCER, find: wasCommitted, replace: 'false' }],
+  },
+  {
+    name: 'forgotten-by-the-coordinator',
+    harm: 'An initialisation without an answer wipes out how the last transaction ended.',
+    edits: [
+      {
+        file: PRODUCER,
+        find: 'this.#recall(await lastTransactionOf(broker, transactionalId))',
+        replace: 'await lastTransactionOf(broker, transactionalId)',
+      },
+    ],
+  },
+  {
+    name: 'end-again-begun-anew',
+    harm: 'The initialisation aborts the half done end of a transaction that was committed.',
+    edits: [{ file: PRODUCER, find: 'this.#takeover ?? (await this.#takeOver())', replace: 'await this.#takeOver()' }],
+  },
+  {
+    name: 'crash-while-ending-again-unnoticed',
+    harm: 'The markers that were to replace the lost ones are lost as well.',
+    edits: [{ file: PRODUCER, find: 'if (takeover.connection === connection) break', replace: 'break' }],
+  },
+  {
+    name: 'crash-of-the-coordinator-unnoticed',
+    harm: 'The next transaction ends the last one only where it writes itself.',
+    edits: [{ file: PRODUCER, find: ', this.#requireConnection)', replace: ')' }],
+  },
+  {
     name: 'membership-kept-after-a-silent-first-offset',
     harm: 'The first offset arrives again, late, and moves the offset back to the beginning.',
-    edits: [{ file: START, find: 'if (isConnectionTrouble(error)) await this.#options.renounce?.(memberId)', replace: '' }],
+    edits: [
+      { file: START, find: 'if (isConnectionTrouble(error)) await this.#options.renounce?.(memberId)', replace: '' },
+    ],
   },
 ]

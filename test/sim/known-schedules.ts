@@ -45,6 +45,11 @@ function pause(after: number, ms: number): Event {
   return { after, what: { kind: 'pause', replica: 0, ms, timersFirst: false } }
 }
 
+/** The brokers crash at the end of the next transaction. */
+function crash(after: number, loses: 'all' | 'some'): Event {
+  return { after, what: { kind: 'brokers crash', soon: true, loses, leaderlessMs: 0 } }
+}
+
 const STORIES: readonly Story[] = [
   {
     shows: 'a first offset that arrives late does not move the offset back',
@@ -104,6 +109,37 @@ const STORIES: readonly Story[] = [
     backlog: [good(5)],
     events: [fault(0, 'initproducerid', { kind: 'doubled' }), records(300, 0, good(1))],
     lucks: [1],
+  },
+  {
+    shows: 'a transaction that lost its markers while its task was idle is ended where the next one does not write',
+    events: [crash(300, 'all'), records(0, 0, ['garbage']), records(1_000, 0, good(1))],
+    lucks: [5, 10, 13],
+  },
+  {
+    shows:
+      'how a transaction ended is known though the coordinator has forgotten it in an initialisation without answer',
+    events: [
+      crash(300, 'some'),
+      records(0, 0, ['good', 'garbage']),
+      fault(40, 'initproducerid', { kind: 'unanswered' }),
+      records(1_000, 0, good(1)),
+    ],
+    lucks: [2, 11, 98],
+  },
+  {
+    shows: 'an end that is said again goes on where it got no answer, and is not aborted',
+    events: [
+      crash(300, 'some'),
+      records(0, 0, ['good', 'garbage']),
+      fault(40, 'endtxn', { kind: 'refused' }),
+      records(1_000, 0, good(1)),
+    ],
+    lucks: [2, 11, 98],
+  },
+  {
+    shows: 'an end that is said again, and loses its markers as well, is said once more',
+    events: [crash(300, 'all'), records(0, 0, good(1)), crash(130, 'all'), records(1_000, 0, good(1))],
+    lucks: [45],
   },
   {
     shows: 'a fetch from before a start over is dropped',

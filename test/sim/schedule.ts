@@ -44,6 +44,13 @@ export type Happening =
   | { readonly kind: 'crash'; readonly replica: number; readonly runs: number }
   | { readonly kind: 'schema away'; readonly replica: number; readonly loads: number }
   | { readonly kind: 'leader moves'; readonly topic: number; readonly partition: number; readonly node: number }
+  /** A crash of the brokers loses markers, now or as soon as there are some to lose, more or less. */
+  | {
+      readonly kind: 'brokers crash'
+      readonly soon: boolean
+      readonly loses: 'all' | 'some'
+      readonly leaderlessMs: number
+    }
 
 /** A happening, `after` ms from the one before. */
 export interface Event {
@@ -136,6 +143,15 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ kind: fc.constant('leader moves' as const), topic: fc.nat(2), partition, node: fc.nat(1) }),
   },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('brokers crash' as const),
+      soon: fc.boolean(),
+      loses: fc.constantFrom('all', 'some'),
+      leaderlessMs: fc.constantFrom(0, 50, 400),
+    }),
+  },
 )
 
 /** Most within a transaction's time, some long enough to see the end of a session or of a transaction. */
@@ -214,6 +230,8 @@ export function describeHappening(what: Happening): string {
       return `replica ${what.replica}: the next ${what.loads} schema loads fail`
     case 'leader moves':
       return `${['in', 'out', 'dead'][what.topic]}/${what.partition} is led by broker ${what.node + 1}, if there is one`
+    case 'brokers crash':
+      return `the brokers crash${what.soon ? ' at the next end of a transaction' : ''} and lose ${what.loses === 'all' ? "whole transactions' markers" : 'some markers'}; for ${what.leaderlessMs} ms partitions have no leader`
   }
 }
 

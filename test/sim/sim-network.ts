@@ -62,6 +62,11 @@ export class SimNetwork {
     return connection.send(asked, deliver, fate)
   }
 
+  /** Every connection closes; what was on its way is gone. */
+  cut(): void {
+    for (const connection of this.#connections.values()) connection.close()
+  }
+
   arm(fault: Fault): void {
     this.#faults.push({ fault, skip: fault.skip })
   }
@@ -133,7 +138,7 @@ class Connection {
     this.#lastArrivalAt = Math.max(this.#lastArrivalAt, time.now() + travel)
     time.after(this.#lastArrivalAt - time.now(), () => {
       if (this.#state === 'closed') return
-      if (fate?.kind === 'refused') return this.#close()
+      if (fate?.kind === 'refused') return this.close()
       this.#arrived.push(request)
       if (!this.#serving) void this.#serve()
     })
@@ -146,7 +151,7 @@ class Connection {
       const settle = await outcomeOf(deliver)
       if (fate?.kind === 'doubled') await outcomeOf(deliver)
       if (fate?.kind === 'unanswered') this.#state = 'mute'
-      if (fate?.kind === 'cut') this.#close()
+      if (fate?.kind === 'cut') this.close()
       this.#answer(request, settle)
     }
     this.#serving = false
@@ -169,7 +174,8 @@ class Connection {
     this.#settle(request, ({ reject }) => reject(noAnswer('KafkaJSRequestTimeoutError', request.asked)))
   }
 
-  #close(): void {
+  /** Whoever waits for an answer hears of it. */
+  close(): void {
     this.#state = 'closed'
     this.#arrived.length = 0
     this.#options.process.post(() => {

@@ -117,6 +117,16 @@ export class SimReplica {
     this.#network.arm(fault)
   }
 
+  /** The faults that are yet to come do not. */
+  disarm(): void {
+    this.#network.heal()
+  }
+
+  /** Its connections to the brokers close. */
+  cut(): void {
+    this.#network.cut()
+  }
+
   crash(runs: number): void {
     this.#pool.crashes += runs
   }

@@ -6,6 +6,7 @@ import { SimClock } from './sim-clock.ts'
 import { SETTINGS, SimReplica } from './sim-replica.ts'
 import { UpstreamProducer } from './upstream.ts'
 
+type BrokersCrash = Happening & { readonly kind: 'brokers crash' }
 type Trace = (event: string) => void
 
 /** How long everything may take once nothing fails any more, in ms: several sessions, transactions and backoffs. */
@@ -13,7 +14,14 @@ const LIVENESS_MS = 60_000
 /** How long after the end requests that are late may still arrive. */
 const AFTERMATH_MS = 5_000
 
-const { inputTopic, outputTopic, deadLetterTopic } = SETTINGS
+/** What may change the owners, and for how long: sessions end, and the group is complete again. */
+const UPHEAVALS = new Set(['kill', 'drain', 'pause', 'fault'])
+const UPHEAVAL_MS = 6_000
+
+/** Requests by which a task starts. */
+const STARTING = new Set(['describetransactions', 'initproducerid', 'addpartitionstotxn', 'addoffsetstotxn', 'endtxn'])
+
+const { groupId, inputTopic, outputTopic, deadLetterTopic } = SETTINGS
 const TOPICS = [inputTopic, outputTopic, deadLetterTopic] as const
 
 /**
@@ -45,6 +53,14 @@ class World {
   readonly #oracle: Oracle
   readonly #upstream: UpstreamProducer
   readonly #replicas: SimReplica[] = []
+  /** Is to happen at the next end of a transaction. */
+  #crash: BrokersCrash | undefined
+  /** Until when members may come and go. */
+  #upheavalUntil = 0
+  /** Whether the owners are to stay who they are. */
+  #steady = false
+  /** Which markers a crash loses. */
+  readonly #luck: () => number
   readonly #poison = new Set<number>()
   #failure: BreachError | undefined
   #serial = 0
@@ -55,6 +71,7 @@ class World {
     const { shape, backlog } = schedule
     this.#schedule = schedule
     this.#trace = event => trace?.(`${this.#time.now().toFixed(2).padStart(10)} ms  ${event}`)
+    this.#luck = randomFrom(seedFor(shape.seed, 'crashes'))
     const random = randomFrom(seedFor(shape.seed, 'markers'))
     const markerDelayMs = () => (random() < 0.8 ? 1 : 40 * random())
     this.#kafka = new FakeKafka({ clock: this.#time, brokers: shape.brokers, markerDelayMs })
@@ -73,16 +90,20 @@ class World {
   async advance(ms: number, until: () => boolean = () => false): Promise<void> {
     await this.#time.advance(ms, () => {
       this.#oracle.look()
+      this.#crashAtEnd()
       if (this.#failure !== undefined) throw this.#failure
       return until()
     })
   }
 
   let(what: Happening): void {
+    if (this.#steady && !leavesOwners(what)) return
+    if (UPHEAVALS.has(what.kind)) this.#upheavalUntil = this.#time.now() + UPHEAVAL_MS
     this.#trace(describeHappening(what))
     if (what.kind === 'append') this.#append(what)
     else if (what.kind === 'start') this.#start()
     else if (what.kind === 'leader moves') this.#moveLeader(what)
+    else if (what.kind === 'brokers crash') this.#letCrash(what)
     else {
       const replicas = this.#replicas.filter(({ gone }) => !gone)
       // A replica less is not for every schedule; trouble with those that are there is.
@@ -121,7 +142,10 @@ class World {
   /** Everything goes well from here. */
   async finish(): Promise<void> {
     this.#trace('from here on nothing fails')
+    this.#steady = false
+    this.#crash = undefined
     for (const replica of this.#replicas) replica.heal()
+    if (this.#schedule.events.some(({ what }) => what.kind === 'brokers crash')) this.#appendEverywhere()
     if (!this.#replicas.some(({ serving }) => serving)) this.#start()
     await this.#await('some input is not accounted for', () => this.#toCome === 0 && this.#oracle.complete)
     await this.#await('a transaction stays open', () => this.#kafka.openTransactions().length === 0)
@@ -181,6 +205,13 @@ class World {
     }
   }
 
+  /** An idle task does not hear that markers of its last transaction were lost: it is its next one that ends both. */
+  #appendEverywhere(): void {
+    for (let partition = 0; partition < this.#schedule.shape.partitions; partition++) {
+      this.let({ kind: 'append', partition, records: ['good'], upstream: 'none', every: 0 })
+    }
+  }
+
   #make(kind: RecordKind): InputRecord {
     const serial = this.#serial++
     if (kind === 'poison') this.#poison.add(serial)
@@ -194,12 +225,52 @@ class World {
     }
   }
 
+  /** Before the client hears that its transaction is decided, or right after. */
+  #crashAtEnd(): void {
+    const crash = this.#crash
+    if (crash === undefined || !this.#kafka.endingTransactions().some(isOurs)) return
+    this.#crash = undefined
+    this.#time.after(6 * this.#luck(), () => this.#crashBrokers(crash))
+  }
+
+  #letCrash(crash: BrokersCrash): void {
+    if (crash.soon) this.#crash = crash
+    else this.#crashBrokers(crash)
+  }
+
+  /**
+   * A transaction that lost some of its markers, but not all, is half visible until a start has ended it again. What
+   * ADR 9 leaves open is that another owner starts meanwhile, when the coordinator has forgotten how the transaction
+   * ended: so then the owners are to stay who they are.
+   */
+  #crashBrokers({ loses, leaderlessMs }: BrokersCrash): void {
+    this.#trace('the brokers crash')
+    const quiet = this.#time.now() >= this.#upheavalUntil && this.#replicas.every(isWell)
+    this.#steady ||= loses === 'some' && quiet
+    if (this.#steady) for (const replica of this.#replicas) replica.disarm()
+    this.#kafka.crash({
+      losesAll: id => isOurs(id) && (loses === 'all' || this.#luck() < 0.3),
+      losesOne: id => isOurs(id) && loses === 'some' && quiet && this.#luck() < 0.5,
+      leaderlessMs,
+    })
+    for (const replica of this.#replicas) replica.cut()
+  }
+
   #moveLeader({ topic, partition, node }: Happening & { kind: 'leader moves' }): void {
     const name = TOPICS[topic]!
     const { brokers, partitions, outputPartitions } = this.#schedule.shape
     const count = name === inputTopic ? partitions : outputPartitions
     this.#kafka.moveLeader(name, partition % count, 1 + (node % brokers))
   }
+}
+
+/** Upstream uses each of its ids once: nobody would end what a crash left open there. */
+const isOurs = (transactionalId: string) => transactionalId.startsWith(groupId)
+
+/** Whether every partition keeps its owner, and the owner its task, whatever becomes of this. */
+function leavesOwners(what: Happening): boolean {
+  if (what.kind === 'append') return true
+  return what.kind === 'fault' && STARTING.has(what.fault.api) && what.fault.fate.kind !== 'doubled'
 }
 
 /** A replica that serves has nothing to complain of, and its tasks run. */

@@ -13,6 +13,8 @@ export interface EncodedRequest {
 /** One node of the cluster. */
 export class FakeBroker {
   readonly node: number
+  /** Of this run of the broker: connections to a former one are closed. */
+  run = {}
   readonly #requests: Requests
   readonly #encoded: EncodedRequests
 

@@ -29,6 +29,8 @@ export class FakeConnection implements KafkajsBroker {
   readonly #broker: FakeBroker
   readonly #clientId: string
   readonly #network: Network
+  /** The run of the broker that it is connected to. */
+  #run: object
   /** Ends when the broker has answered everything that was delivered. */
   #busy: Promise<unknown> = Promise.resolve()
 
@@ -37,7 +39,16 @@ export class FakeConnection implements KafkajsBroker {
     this.#broker = broker
     this.#clientId = clientId
     this.#network = network
-    this.connectionPool = { host: 'fake', port: broker.node, send: exchange => this.#send(exchange) }
+    this.#run = broker.run
+    const socket = () => this.#run
+    const connection = {
+      isConnected: () => socket() === broker.run,
+      get socket() {
+        return socket()
+      },
+    }
+    const pool = [connection]
+    this.connectionPool = { host: 'fake', port: broker.node, pool, send: exchange => this.#send(exchange) }
   }
 
   isConnected(): boolean {
@@ -88,8 +99,9 @@ export class FakeConnection implements KafkajsBroker {
     return (await this.#carry(api, () => this.#broker.handle(api, request, this.#clientId))) as T
   }
 
-  /** Hands a request to the network, which may deliver it. */
+  /** Hands a request to the network, which may deliver it. A connection that was closed is opened again first. */
   #carry<T>(api: string, handle: () => Promise<T>): Promise<T> {
+    this.#run = this.#broker.run
     const deliver = () => {
       const answer = this.#busy.then(handle)
       this.#busy = answer.catch(() => {})

@@ -106,6 +106,43 @@ test('a connection serves one request at a time, others go on', async () => {
   await Promise.all([waiting, behind])
 })
 
+test('what lost its markers in a crash stays open, and the next marker of its producer id ends it, too', async () => {
+  const { kafka, cluster, clock, values } = await stage()
+  const coordinator = await cluster.findGroupCoordinator({ groupId: 'id', coordinatorType: 1 })
+  const groupCoordinator = await cluster.findGroupCoordinator({ groupId: 'g' })
+  const given = await coordinator.initProducerId({ transactionalId: 'id', transactionTimeout: 10_000 })
+  const state = { transactionalId: 'id', ...given }
+  const begin = async () => {
+    await coordinator.addPartitionsToTxn({ ...state, topics: [{ topic: 't', partitions: [0] }] })
+    await coordinator.addOffsetsToTxn({ ...state, groupId: 'g' })
+  }
+  const broker = await leaderOf(cluster, 't', 0)
+  const write = async (sequence: number, value: string) => {
+    const producer = {
+      producerId: BigInt(given.producerId),
+      producerEpoch: 0,
+      baseSequence: sequence,
+      transactional: true,
+    }
+    const batch = { topic: 't', partition: 0, records: 1, bytes: encodeBatch([record(value)], producer, 0) }
+    const [answer] = await produceBatches(broker, { transactionalId: 'id', timeoutMs: 1, batches: [batch] })
+    assert.equal(answer!.errorCode, 0)
+    const topics = [{ topic: 't', partitions: [{ partition: 0, offset: String(sequence + 1) }] }]
+    await groupCoordinator.txnOffsetCommit({ ...state, groupId: 'g', topics })
+  }
+  await begin()
+  await write(0, 'a')
+  await coordinator.endTxn({ ...state, transactionResult: true })
+  kafka.crash({ losesAll: () => true, losesOne: () => true, leaderlessMs: 0 })
+  await clock.advance(100)
+  assert.deepEqual([kafka.openTransactions(), values(), kafka.committedOffset('g', 't', 0)], [['id'], [], undefined])
+  await begin()
+  await write(1, 'b')
+  await coordinator.endTxn({ ...state, transactionResult: true })
+  await clock.advance(100)
+  assert.deepEqual([kafka.openTransactions(), values(), kafka.committedOffset('g', 't', 0)], [[], ['0:a', '1:b'], 2])
+})
+
 test('markers are written one after another, and the offsets of an expired group are gone', async () => {
   const { kafka, cluster, clock } = await stage()
   const coordinator = await cluster.findGroupCoordinator({ groupId: 'id', coordinatorType: 1 })

@@ -9,11 +9,12 @@ import { GroupCoordinator } from './group-coordinator.ts'
 import type { StoredRecord } from './log-batch.ts'
 import { PartitionLeader } from './partition-leader.ts'
 import { Topics } from './topics.ts'
-import { type Participant, TransactionCoordinator } from './transaction-coordinator.ts'
+import { type BrokerCrash, type Participant, TransactionCoordinator } from './transaction-coordinator.ts'
 
 export type { FakeRecord } from './batch-encoder.ts'
 export type { Asked, Network } from './fake-connection.ts'
 export type { StoredRecord } from './log-batch.ts'
+export type { BrokerCrash } from './transaction-coordinator.ts'
 
 export interface FakeKafkaOptions {
   readonly clock: Clock
@@ -41,6 +42,7 @@ export class FakeKafka {
       clock,
       markerDelayMs,
       writeMarker: (to, producerId, epoch, committed) => this.#writeMarker(to, producerId, epoch, committed),
+      isOpenAt: (at, producerId) => this.#isOpenAt(at, producerId),
     })
     this.#state = {
       clock,
@@ -116,9 +118,23 @@ export class FakeKafka {
     return this.#state.groups.committed(group, topic, partition)?.offset
   }
 
-  /** Transactional ids with a transaction that has not ended: some marker is not written yet. */
+  /**
+   * Every broker crashes at once and comes back, as a single one does. Nothing is lost but markers; that connections
+   * close is the network's part.
+   */
+  crash(how: BrokerCrash): void {
+    this.#state.transactions.crash(how)
+    for (const broker of this.#brokers) broker.run = {}
+  }
+
+  /** Transactional ids with a transaction that has not ended everywhere: some marker is not written yet, or was lost. */
   openTransactions(): readonly string[] {
     return this.#state.transactions.open()
+  }
+
+  /** Transactional ids with markers that are yet to be written: what a crash may lose. */
+  endingTransactions(): readonly string[] {
+    return this.#state.transactions.ending()
   }
 
   /** Forgets the offsets of a group, as `offsets.retention.minutes` does once it has been empty for long. */
@@ -134,5 +150,11 @@ export class FakeKafka {
       partition?.log.appendMarker(producerId, epoch, committed, clock.wallTime())
     }
     changes.notify()
+  }
+
+  #isOpenAt(at: Participant, producerId: bigint): boolean {
+    const { topics, groups } = this.#state
+    if ('group' in at) return groups.hasPending(at.group, producerId)
+    return topics.partition(at.topic, at.partition)?.log.isOpen(producerId) === true
   }
 }

@@ -58,6 +58,11 @@ export class GroupCoordinator {
     requireNone(offsets.commitInTransaction(producerId, producerEpoch, entries))
   }
 
+  /** Whether the producer has offsets in the group that no marker has ended yet. */
+  hasPending(groupId: string, producerId: bigint): boolean {
+    return this.#groups.get(groupId)?.offsets.hasPending(producerId) === true
+  }
+
   /** The marker of a transaction. */
   endTransaction(groupId: string, producerId: bigint, epoch: number, committed: boolean): void {
     this.#groupOf(groupId).offsets.end(producerId, epoch, committed)

@@ -40,6 +40,11 @@ export class GroupOffsets {
     return pending?.entries !== undefined && pending.epoch === epoch
   }
 
+  /** The same, whatever the epoch. */
+  hasPending(producerId: bigint): boolean {
+    return this.#pending.get(producerId)?.entries !== undefined
+  }
+
   commitInTransaction(producerId: bigint, epoch: number, entries: readonly OffsetEntry[]): ErrorCode {
     const pending = this.#pendingOf(producerId)
     if (epoch < pending.epoch) return ErrorCode.INVALID_PRODUCER_EPOCH

@@ -56,6 +56,11 @@ export class PartitionLog {
     return state !== undefined && state.transactionStart !== undefined && state.epoch === epoch
   }
 
+  /** The same, whatever the epoch. */
+  isOpen(producerId: bigint): boolean {
+    return this.#producers.get(producerId)?.transactionStart !== undefined
+  }
+
   /** Before a batch is looked up in its producer's transaction: it may be the first of it here. */
   verify(batch: LogBatch): void {
     this.#stateOf(batch.producerId).verify(batch)

@@ -18,6 +18,18 @@ export interface TransactionCoordinatorOptions {
   readonly markerDelayMs: () => number
   /** Writes the marker that ends the producer's transaction at a participant. */
   readonly writeMarker: (to: Participant, producerId: bigint, epoch: number, committed: boolean) => void
+  /** Whether the producer has something at a participant that no marker has ended yet. */
+  readonly isOpenAt: (at: Participant, producerId: bigint) => boolean
+}
+
+/** How the broker of the coordinator crashes. */
+export interface BrokerCrash {
+  /** Whether a transaction loses markers, if none of them is written yet. */
+  readonly losesAll: (transactionalId: string) => boolean
+  /** Whether it loses the next one, of those that are left. */
+  readonly losesOne: (transactionalId: string) => boolean
+  /** How long partitions are without a leader afterwards, in ms, while the coordinator takes requests already. */
+  readonly leaderlessMs: number
 }
 
 export type TransactionState =
@@ -36,15 +48,21 @@ interface Transaction {
   state: TransactionState
   /** By name, in the order in which they were added. */
   readonly participants: Map<string, Participant>
+  /** Whether some marker of the last transaction is written. */
+  marked: boolean
+  /** Participants whose last marker was lost, where the producer's records still wait for one. */
+  readonly hanging: Set<string>
   /** Wall time; -1 where none is under way. */
   startedAt: number
-  timeout: Timer | undefined
+  /** Of the transaction while it is under way, of its next marker after that. */
+  timer: Timer | undefined
 }
 
 const MAX_EPOCH = 32_767
 /** `transaction.max.timeout.ms` */
 const MAX_TIMEOUT_MS = 15 * 60 * 1_000
 const FIRST_PRODUCER_ID = 1_000n
+const NO_CRASH: BrokerCrash = { losesAll: () => false, losesOne: () => false, leaderlessMs: 0 }
 
 /**
  * The transaction coordinator: TransactionCoordinator.scala of Kafka 4, for the request versions that kafkajs speaks
@@ -59,20 +77,51 @@ const FIRST_PRODUCER_ID = 1_000n
  *
  * The request that ends a transaction is answered when its outcome is decided, before the first marker is written. In the
  * two Prepare states the next transaction and the next owner are refused with CONCURRENT_TRANSACTIONS.
+ *
+ * A crash may lose markers, and the transaction is complete all the same: Kafka 4.4's TransactionMarkerChannelManager
+ * takes a partition without a leader for deleted, and a broker that has just come back has such partitions. What the
+ * producer wrote there is open until the next marker with its producer id, which ends both, as that one says.
  */
 export class TransactionCoordinator {
   readonly #options: TransactionCoordinatorOptions
   readonly #transactions = new Map<string, Transaction>()
   #nextProducerId = FIRST_PRODUCER_ID
+  /** The last crash, and until when it loses markers. */
+  #crash: BrokerCrash & { readonly until: number } = { ...NO_CRASH, until: Number.NEGATIVE_INFINITY }
 
   constructor(options: TransactionCoordinatorOptions) {
     this.#options = options
   }
 
-  /** Transactional ids with a transaction whose last marker is not written yet. */
+  /** Transactional ids with a transaction some marker of which is not written, though it may have been lost. */
   open(): string[] {
-    const open = (state: TransactionState) => state === 'Ongoing' || state.startsWith('Prepare')
-    return [...this.#transactions.values()].filter(({ state }) => open(state)).map(({ id }) => id)
+    const open = ({ state, hanging }: Transaction) =>
+      state === 'Ongoing' || state.startsWith('Prepare') || hanging.size > 0
+    return [...this.#transactions.values()].filter(open).map(({ id }) => id)
+  }
+
+  /** Transactional ids with markers that are yet to be written. */
+  ending(): string[] {
+    return [...this.#transactions.values()].filter(({ state }) => state.startsWith('Prepare')).map(({ id }) => id)
+  }
+
+  /**
+   * The broker crashes and comes back at once: it writes the markers that are left, or loses them. As long as partitions
+   * have no leader it may lose those of a transaction that an initialisation aborts, too. A transaction that is under way
+   * stays so.
+   */
+  crash(crash: BrokerCrash): void {
+    this.#crash = { ...crash, until: this.#options.clock.now() + crash.leaderlessMs }
+    for (const transaction of this.#transactions.values()) {
+      if (!transaction.state.startsWith('Prepare')) continue
+      transaction.timer?.cancel()
+      const lost = lossOf(transaction, crash)
+      for (const to of transaction.participants.values()) {
+        if (lost()) this.#loseMarker(transaction, to)
+        else this.#writeMarker(transaction, to)
+      }
+      this.#complete(transaction)
+    }
   }
 
   /** What is known of an id; undefined for one that was never used. */
@@ -168,8 +217,10 @@ export class TransactionCoordinator {
       timeoutMs: 0,
       state: 'Empty',
       participants,
+      marked: false,
+      hanging: new Set(),
       startedAt: -1,
-      timeout: undefined,
+      timer: undefined,
     }
     this.#transactions.set(id, transaction)
     return transaction
@@ -177,34 +228,62 @@ export class TransactionCoordinator {
 
   #begin(transaction: Transaction): void {
     transaction.state = 'Ongoing'
+    transaction.marked = false
     transaction.startedAt = this.#options.clock.wallTime()
-    transaction.timeout = this.#options.clock.after(transaction.timeoutMs, () => this.#fence(transaction))
+    transaction.timer = this.#options.clock.after(transaction.timeoutMs, () => this.#fence(transaction))
   }
 
   /** Aborts in the name of nobody: the epoch moves on, so that the producer cannot go on as if nothing had happened. */
   #fence(transaction: Transaction): void {
     transaction.epoch++
-    this.#end(transaction, false)
+    const leaderless = this.#options.clock.now() < this.#crash.until
+    this.#end(transaction, false, lossOf(transaction, leaderless ? this.#crash : NO_CRASH))
   }
 
-  #end(transaction: Transaction, commit: boolean): void {
-    transaction.timeout?.cancel()
-    transaction.timeout = undefined
+  #end(transaction: Transaction, commit: boolean, lost = () => false): void {
+    transaction.timer?.cancel()
     transaction.state = commit ? 'PrepareCommit' : 'PrepareAbort'
-    this.#writeMarkers(transaction, [...transaction.participants.values()], commit)
+    this.#writeMarkers(transaction, lost)
   }
 
-  #writeMarkers(transaction: Transaction, participants: readonly Participant[], commit: boolean): void {
-    const { clock, markerDelayMs, writeMarker } = this.#options
-    const [next, ...rest] = participants
-    clock.after(markerDelayMs(), () => {
-      if (next !== undefined) writeMarker(next, transaction.producerId, transaction.epoch, commit)
-      if (rest.length > 0) return this.#writeMarkers(transaction, rest, commit)
-      transaction.participants.clear()
-      transaction.startedAt = -1
-      transaction.state = commit ? 'CompleteCommit' : 'CompleteAbort'
+  /** @param lost whether a marker that is due is lost */
+  #writeMarkers(transaction: Transaction, lost: () => boolean): void {
+    const { clock, markerDelayMs } = this.#options
+    transaction.timer = clock.after(markerDelayMs(), () => {
+      const [next] = transaction.participants.values()
+      if (next !== undefined) {
+        if (lost()) this.#loseMarker(transaction, next)
+        else this.#writeMarker(transaction, next)
+      }
+      if (transaction.participants.size > 0) this.#writeMarkers(transaction, lost)
+      else this.#complete(transaction)
     })
   }
+
+  #writeMarker(transaction: Transaction, to: Participant): void {
+    const { participants, hanging, producerId, epoch, state } = transaction
+    transaction.marked = true
+    participants.delete(nameOf(to))
+    hanging.delete(nameOf(to))
+    this.#options.writeMarker(to, producerId, epoch, state === 'PrepareCommit')
+  }
+
+  #loseMarker({ participants, hanging, producerId }: Transaction, to: Participant): void {
+    participants.delete(nameOf(to))
+    if (this.#options.isOpenAt(to, producerId)) hanging.add(nameOf(to))
+  }
+
+  #complete(transaction: Transaction): void {
+    transaction.participants.clear()
+    transaction.startedAt = -1
+    transaction.state = transaction.state === 'PrepareCommit' ? 'CompleteCommit' : 'CompleteAbort'
+  }
+}
+
+/** Says of one marker after another whether it is lost. */
+function lossOf({ id, marked }: Transaction, { losesAll, losesOne }: BrokerCrash): () => boolean {
+  if (!marked && losesAll(id)) return () => true
+  return () => losesOne(id)
 }
 
 function nameOf(participant: Participant): string {
