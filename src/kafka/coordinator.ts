@@ -25,6 +25,11 @@ export class Coordinator {
     this.#clock = clock
   }
 
+  /** The one that the next request goes to; undefined when it has to be looked up first. */
+  get known(): KafkajsBroker | undefined {
+    return this.#broker
+  }
+
   /** Looks it up anew before the next request. */
   forget(): void {
     this.#broker = undefined

@@ -126,6 +126,11 @@ export class StartPolicy {
     return { offset, committed: loss === undefined, settled: loss === undefined && mark !== undefined }
   }
 
+  /** The group's offset for the partition, unchecked. Throws translated errors. */
+  async committedNow(): Promise<number | undefined> {
+    return (await this.#committed())?.offset
+  }
+
   /** The metadata to commit `offset` with, which is where `position` began or later. */
   mark(offset: number): string {
     const log = this.#options.logs.get(this.#options.partition)!

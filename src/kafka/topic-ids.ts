@@ -1,4 +1,4 @@
-import { errorOfCode } from './protocol-errors.ts'
+import { errorOfCode, typeOfCode } from './protocol-errors.ts'
 import { type EncodedRequest, sizeOfCompactString, type Uuid, WireReader, WireWriter, ZERO_UUID } from './wire.ts'
 
 /** Flexible, and the newest that every broker has which speaks Fetch 13: both came with Kafka 3.1. */
@@ -19,17 +19,18 @@ export async function topicIdOf(broker: KafkajsBroker, topic: string): Promise<U
     response: { decode: async raw => decodeMetadata(raw), parse: async response => response },
   })
   const found = topics.find(({ name }) => name === topic)
-  const errorCode = found?.errorCode ?? UNKNOWN_TOPIC_OR_PARTITION
-  if (found === undefined || (errorCode !== 0 && errorCode !== LEADER_NOT_AVAILABLE)) {
-    throw Object.assign(errorOfCode(errorCode), { topic })
+  if (found === undefined) throw Object.assign(errorOfCode(UNKNOWN_TOPIC_OR_PARTITION), { topic })
+  const type = typeOfCode(found.errorCode)
+  if (type !== undefined && type !== 'LEADER_NOT_AVAILABLE') {
+    throw Object.assign(errorOfCode(found.errorCode), { topic })
   }
   // Topics of a cluster that was upgraded from Kafka 2.7 or older, and keeps its old metadata version, have none.
   if (found.topicId === ZERO_UUID) throw errorOfCode(UNSUPPORTED_VERSION)
   return found.topicId
 }
 
+/** Of errors that no broker sent. */
 const UNKNOWN_TOPIC_OR_PARTITION = 3
-const LEADER_NOT_AVAILABLE = 5
 const UNSUPPORTED_VERSION = 35
 
 interface MetadataResponse {

@@ -6,7 +6,7 @@ import { forgetBroker } from './cluster.ts'
 import { fetchRecords, type PartitionRecords } from './fetch-protocol.ts'
 import { endOffsets, type PartitionOffsets, startOffsets } from './log-offsets.ts'
 import { leaderIdOf } from './offsets.ts'
-import { isConnectionTrouble, translate, typeOfCode } from './protocol-errors.ts'
+import { errorOfCode, isConnectionTrouble, translate, typeOfCode } from './protocol-errors.ts'
 import { readRecordBatches } from './record-batch-reader.ts'
 import { topicIdOf } from './topic-ids.ts'
 import type { Uuid } from './wire.ts'
@@ -55,10 +55,11 @@ const MAX_PARTITION_BYTES = 1024 * 1024
 /** How long a broker may hold a fetch that finds nothing, while others have records. */
 const MAX_WAIT_MS = 100
 
-const OFFSET_OUT_OF_RANGE = 1
-/** The topic was deleted, and perhaps created again (KIP-516). */
-const UNKNOWN_TOPIC_ID = 100
-const INCONSISTENT_TOPIC_ID = 103
+/** What one partition was asked for, and of which topic of the name. */
+interface Asked {
+  readonly topicId: Uuid
+  readonly position: number
+}
 
 /**
  * Reads all partitions of a topic as a read_committed consumer without a group, from given offsets up to given ends, and
@@ -157,14 +158,14 @@ export class TopicScan {
     try {
       this.#topicId ??= await topicIdOf(broker, topic)
       const topicId = this.#topicId
-      const answers = await fetchRecords(broker, {
-        maxWaitMs: MAX_WAIT_MS,
-        maxBytes: MAX_FETCH_BYTES,
-        partitions: inTurn(led).map(partition => {
-          return { topicId, partition, position: this.#positions[partition]!, maxBytes: MAX_PARTITION_BYTES }
-        }),
+      const partitions = inTurn(led).map(partition => {
+        return { topicId, partition, position: this.#positions[partition]!, maxBytes: MAX_PARTITION_BYTES }
       })
-      for (const answer of answers) await this.#deliver(broker, answer, ends[answer.partition]!)
+      const asked = new Map(partitions.map(partition => [partition.partition, partition]))
+      const answers = await fetchRecords(broker, { maxWaitMs: MAX_WAIT_MS, maxBytes: MAX_FETCH_BYTES, partitions })
+      for (const answer of answers) {
+        await this.#deliver(broker, answer, asked.get(answer.partition)!, ends[answer.partition]!)
+      }
     } catch (error) {
       // A connection that did not answer may be half open: the next attempt gets a new one.
       if (isConnectionTrouble(error)) await forgetBroker(cluster, broker)
@@ -172,24 +173,35 @@ export class TopicScan {
     }
   }
 
-  async #deliver(broker: KafkajsBroker, answer: PartitionRecords, end: number): Promise<void> {
+  async #deliver(broker: KafkajsBroker, answer: PartitionRecords, asked: Asked, end: number): Promise<void> {
     const { topic } = this.#options
     const { partition, errorCode } = answer
-    if (errorCode === OFFSET_OUT_OF_RANGE) return this.#skipLost(partition)
-    if (errorCode === UNKNOWN_TOPIC_ID || errorCode === INCONSISTENT_TOPIC_ID) await this.#followTopic(broker)
+    if (!this.#isCurrent(partition, asked)) return
     const type = typeOfCode(errorCode)
-    if (type !== undefined) throw Object.assign(new Error(type), { type })
+    if (type === 'OFFSET_OUT_OF_RANGE') return this.#skipLost(partition, asked)
+    if (type === 'UNKNOWN_TOPIC_ID' || type === 'INCONSISTENT_TOPIC_ID') await this.#followTopic(broker, asked.topicId)
+    if (type !== undefined) throw errorOfCode(errorCode)
+    const fetchOffset = asked.position
     const { batches, nextOffset } = readRecordBatches({
       topic,
       partition,
       bytes: answer.records,
-      fetchOffset: this.#positions[partition]!,
+      fetchOffset,
       aborted: answer.aborted,
     })
     const within = batches.filter(({ baseOffset }) => baseOffset < end)
     this.#handOver(within)
     this.#positions[partition] = within.length < batches.length ? Math.max(end, pastLast(within)) : nextOffset
     this.#stable[partition] = answer.lastStableOffset
+  }
+
+  /**
+   * Whether a partition still is where an answer about it begins. Not so when a leader was asked for offset 500, and
+   * before it answered another one said that the topic had been created again: then the partition has begun anew, and
+   * what comes now are records of the old log, whose offsets would move the new one past records that nobody has read.
+   */
+  #isCurrent(partition: number, { topicId, position }: Asked): boolean {
+    return topicId === this.#topicId && position === this.#positions[partition]
   }
 
   /** What the consumer throws is no trouble of the brokers: handing the same records over again would count them twice. */
@@ -203,19 +215,22 @@ export class TopicScan {
   }
 
   /** Retention was faster than we: on with what the log still holds. Or an unclean election has cut the log short. */
-  async #skipLost(partition: number): Promise<void> {
+  async #skipLost(partition: number, asked: Asked): Promise<void> {
     const [starts, ends] = await this.#bounds()
-    const from = this.#positions[partition]!
+    if (!this.#isCurrent(partition, asked)) return
+    const from = asked.position
     if (from < starts[partition]!) this.#moveTo(partition, starts[partition]!)
     else if (from > ends[partition]!) this.#moveTo(partition, ends[partition]!)
   }
 
-  /** Where the topic was deleted and created again, its offsets mean other records: begins anew. */
-  async #followTopic(broker: KafkajsBroker): Promise<void> {
+  /** Where the topic was deleted and created again (KIP-516), its offsets mean other records: begins anew. */
+  async #followTopic(broker: KafkajsBroker, asked: Uuid): Promise<void> {
     const topicId = await topicIdOf(broker, this.topic)
     // A broker that has just started may not have heard of the topic yet.
-    if (topicId === this.#topicId) return
+    if (topicId === asked) return
     const [starts] = await this.#bounds()
+    // Another leader has said so too, and we have begun anew already.
+    if (asked !== this.#topicId) return
     this.#topicId = topicId
     starts.forEach((start, partition) => {
       this.#moveTo(partition, start)

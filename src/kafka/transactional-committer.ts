@@ -1,3 +1,4 @@
+import { SluiceError } from '../core/errors.ts'
 import { type Committer, FencedError, type StartPosition } from '../core/transaction.ts'
 import type { KafkaOutputWriter } from './output-writer.ts'
 import type { RecordBatchWriter } from './record-batch-writer.ts'
@@ -22,6 +23,8 @@ export interface TransactionalCommitterOptions {
 export class TransactionalCommitter implements Committer {
   readonly output: KafkaOutputWriter
   readonly #options: TransactionalCommitterOptions
+  /** Where the group is, as far as is known here. */
+  #committed: number | undefined
 
   constructor(options: TransactionalCommitterOptions) {
     this.#options = options
@@ -35,6 +38,7 @@ export class TransactionalCommitter implements Committer {
     await this.#initialiseProducer()
     const { offset, committed, settled } = await start.position()
     if (!settled) await this.#send([], offset)
+    this.#committed = offset
     return { offset, committed: committed && !pinned }
   }
 
@@ -55,10 +59,27 @@ export class TransactionalCommitter implements Committer {
   async commit(nextOffset: number): Promise<void> {
     const batches = this.output.take()
     try {
+      if (!this.#options.producer.connected) await this.#renew()
       await this.#send(batches, nextOffset)
+      this.#committed = nextOffset
     } finally {
       this.output.recycle(batches)
     }
+  }
+
+  /**
+   * Brokers close connections that were idle, and a crash closes them, too: then the last transaction may not have ended
+   * everywhere. So it is ended again, as at a start; what was read since stands, if the group is where it was left.
+   */
+  async #renew(): Promise<void> {
+    const { start, topic, partition } = this.#options
+    await this.#initialiseProducer()
+    const found = await start.committedNow()
+    if (found === this.#committed) return
+    throw new SluiceError(
+      'transaction-unknown',
+      `The offset of ${topic}/${partition} is ${found}, not ${this.#committed} as this worker left it.`,
+    )
   }
 
   #send(batches: readonly RecordBatchWriter[], offset: number): Promise<void> {

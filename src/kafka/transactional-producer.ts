@@ -54,6 +54,13 @@ export class TransactionalProducer {
     this.#sender = new BatchSender(options.cluster, options.clock, options.requestTimeoutMs)
   }
 
+  /** Whether the connection is still there over which the last initialisation came: without it `commit` is refused. */
+  get connected(): boolean {
+    const { known } = this.#options.coordinator
+    const connection = known === undefined ? undefined : connectionOf(known)
+    return connection !== undefined && connection === this.#connection
+  }
+
   /** Whether the id was used before; brokers forget one that nobody used for a week. Throws translated errors. */
   async usedBefore(): Promise<boolean> {
     return (await this.#lastTransaction()) !== undefined

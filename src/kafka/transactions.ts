@@ -1,4 +1,5 @@
-import protocol from 'kafkajs/src/protocol/error.js'
+import { errorOfCode } from './protocol-errors.ts'
+import type { TransactionState } from './transactional-ids.ts'
 import { type EncodedRequest, sizeOfCompactString, sizeOfUvarint, WireReader, WireWriter } from './wire.ts'
 
 /** Both since Kafka 3.0 (KIP-664), and flexible from their first version. */
@@ -6,13 +7,12 @@ const LIST = { apiKey: 66, apiVersion: 0, apiName: 'ListTransactions' } as const
 const DESCRIBE = { apiKey: 65, apiVersion: 0, apiName: 'DescribeTransactions' } as const
 
 /** States in which a transaction keeps read_committed readers waiting. */
-const OPEN_STATES = ['Ongoing', 'PrepareCommit', 'PrepareAbort', 'PrepareEpochFence']
+const OPEN_STATES: readonly TransactionState[] = ['Ongoing', 'PrepareCommit', 'PrepareAbort', 'PrepareEpochFence']
 
 /** A transaction that has neither been committed nor aborted to the end. */
 export interface OpenTransaction {
   readonly transactionalId: string
-  /** `Ongoing`, `PrepareCommit`, …: the name that the coordinator has for it. */
-  readonly state: string
+  readonly state: TransactionState
   readonly timeoutMs: number
   /** Milliseconds since the epoch by the coordinator's clock. */
   readonly startedAt: number
@@ -66,7 +66,7 @@ interface DescribeResponse {
 }
 
 function requireSuccess(response: ListResponse): ListResponse {
-  if (response.errorCode !== 0) throw protocol.createErrorFromCode(response.errorCode)
+  if (response.errorCode !== 0) throw errorOfCode(response.errorCode)
   return response
 }
 
@@ -112,7 +112,7 @@ function decodeDescribe(raw: Buffer): DescribeResponse {
 function decodeTransaction(reader: WireReader): OpenTransaction {
   reader.int16() // an id that has just expired has an error, and no state
   const transactionalId = reader.compactString()
-  const state = reader.compactString()
+  const state = reader.compactString() as TransactionState
   const timeoutMs = reader.int32()
   const startedAt = reader.int64()
   reader.int64() // producer id

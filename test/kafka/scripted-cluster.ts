@@ -61,6 +61,7 @@ export class ScriptedCluster {
   readonly #script = new Map<string, Answer[]>()
   readonly #otherwise = new Map<string, Answer>()
   readonly #brokers: Record<number, KafkajsBroker> = {}
+  readonly #connection = { socket: 1, isConnected: () => true }
 
   /** The next answers to `api`, in turn. */
   next(api: string, ...answers: Answer[]): this {
@@ -72,6 +73,11 @@ export class ScriptedCluster {
   otherwise(api: string, answer: Answer): this {
     this.#otherwise.set(api, answer)
     return this
+  }
+
+  /** The connections were closed, and are open again. */
+  reconnect(): void {
+    this.#connection.socket++
   }
 
   /** Holds the next request to `api` until it is answered. */
@@ -140,7 +146,7 @@ export class ScriptedCluster {
       connectionPool: {
         host: 'broker',
         port: nodeId,
-        pool: [{ socket: nodeId, isConnected: () => true }],
+        pool: [this.#connection],
         send: this.#send(nodeId),
       },
       disconnect: async () => {},

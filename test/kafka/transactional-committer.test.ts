@@ -185,6 +185,30 @@ test('an offset that a person has set gets its mark at once', async () => {
   assert.deepEqual(harness.stored, { offset: '40', metadata: MARK })
 })
 
+test('after a reconnection the last transaction is ended again first, and what was read stands', async () => {
+  const harness = new Harness({ stored: { offset: '40', metadata: MARK }, epoch: 7 })
+  await harness.committer.initialise()
+  harness.predict(40)
+  harness.script.reconnect()
+  harness.script.asked.length = 0
+  harness.last = 'CompleteCommit'
+  await harness.committer.commit(41)
+  const ends = harness.script.of('endTxn').map(({ request }) => request.transactionResult)
+  assert.deepEqual([ends, harness.stored?.offset], [[true, true], '41'])
+  assert.ok(harness.apis.indexOf('offsetFetch') > harness.apis.lastIndexOf('initProducerId'))
+  assert.equal(harness.script.of('produce').length, 1)
+})
+
+test('after a reconnection an offset that somebody else has moved ends the run', async () => {
+  const harness = new Harness({ stored: { offset: '40', metadata: MARK }, epoch: 7 })
+  await harness.committer.initialise()
+  harness.predict(40)
+  harness.script.reconnect()
+  harness.stored = { offset: '45', metadata: MARK }
+  await assert.rejects(harness.committer.commit(41), { code: 'transaction-unknown', message: /is 45, not 40/ })
+  assert.equal(harness.script.of('produce').length, 0)
+})
+
 test('a start that is refused lets the metadata be read again, a fenced one does not', async () => {
   for (const [type, refreshes] of [
     ['UNKNOWN_TOPIC_OR_PARTITION', 1],

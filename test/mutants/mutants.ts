@@ -39,8 +39,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: COMMITTER,
-        find: '    await producer.initialise(',
-        replace: '    const early = await start.position()\n    await producer.initialise(',
+        find: '    await this.#initialiseProducer()\n    const {',
+        replace: '    const early = await start.position()\n    await this.#initialiseProducer()\n    const {',
       },
       { file: COMMITTER, find: '} = await start.position()', replace: '} = early' },
     ],
@@ -278,7 +278,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'crash-of-the-coordinator-unnoticed',
     harm: 'The next transaction ends the last one only where it writes itself.',
-    edits: [{ file: PRODUCER, find: ', this.#requireConnection)', replace: ')' }],
+    edits: [
+      { file: PRODUCER, find: ', this.#requireConnection)', replace: ')' },
+      { file: COMMITTER, find: '      if (!this.#options.producer.connected) await this.#renew()\n', replace: '' },
+    ],
   },
   {
     name: 'membership-kept-after-a-silent-first-offset',
