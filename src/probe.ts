@@ -1,5 +1,5 @@
 import { SluiceError } from './core/errors.ts'
-import { type Reservation, RunError } from './core/inference.ts'
+import type { Reservation } from './core/inference.ts'
 import type { ModelSpec } from './core/model.ts'
 import { packObject } from './core/rows.ts'
 import type { TensorColumn, TensorSlot } from './core/tensor.ts'
@@ -25,16 +25,12 @@ export class Probe {
   }
 
   /**
-   * Runs the good row on this very session.
+   * Runs the good row on this very session. Runs nothing while none is known: a row of zeros may be refused, kill its thread
+   * or hang like any other, and would prove nothing.
    * @throws SluiceError when the session fails on it, or cannot be expected back
    */
   async run(session: number, by?: Reservation): Promise<void> {
-    const known = this.#known
-    try {
-      await this.#pool.run(this.#slot, 0, 1, { only: session, by })
-    } catch (error) {
-      if (known || !(error instanceof RunError)) throw error
-    }
+    if (this.#known) await this.#pool.run(this.#slot, 0, 1, { only: session, by })
   }
 
   /** The first row of this slot ran well. Costs nothing once there is a good row. */

@@ -134,10 +134,6 @@ export class Worker {
     replica.start()
     try {
       await Promise.race([stopped(signal), this.#failure.promise])
-    } catch (error) {
-      // What these would have to finish is what keeps them from finishing.
-      if (error instanceof SluiceError && error.code === 'sessions-hung') replica.abort()
-      throw error
     } finally {
       this.#tools.health.enter('DRAINING')
       await this.#drain(replica)

@@ -104,7 +104,9 @@ function quote(text: string): string {
 }
 
 function checkRequired(settings: Settings, required: readonly SettingKey[]): void {
-  const missing = required.filter(key => settings[key] === undefined)
+  const unset = required.filter(key => settings[key] === undefined)
+  // What follows from another one that is missing need not be set.
+  const missing = unset.filter(key => !unset.some(other => other === settingOf(key).derived?.of))
   if (missing.length === 0) return
   const names = missing.map(key => `${envName(key)} (--${optionName(key)})`).join(', ')
   throw new SluiceError('invalid-config', `not set, but needed here: ${names}`)

@@ -115,7 +115,7 @@ const SETTINGS = {
     'Model',
     integer(0, 1024),
     1,
-    'Threads of one session on a CPU; 0 divides the cores by sessions. With 1 a row gives the same bits in every batch.',
+    'Threads of one session on a CPU; 0 divides the cores by sessions. With 1 a row gives the same bits in every batch of two rows or more (docs/inference.md).',
     {
       unit: 'threads',
     },

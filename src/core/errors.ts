@@ -137,8 +137,8 @@ export const ERRORS = {
   'inference-hung': row(
     'inference',
     'dead-letter',
-    'The model does not return from this row, alone, within RUN_TIMEOUT_MS, and does from a row that is known to be good.',
-    'Run the row with `sluice predict`; if it is only slow, raise RUN_TIMEOUT_MS.',
+    'The model does not return from this row within RUN_TIMEOUT_MS, and does from a row that is known to be good; or not from a few rows of which this is one, as the message says then, and to run each alone would have cost too many threads.',
+    'Run the row with `sluice predict`; if it is only slow, raise RUN_TIMEOUT_MS. Of several rows, most are good: replay them.',
   ),
   'prediction-too-large': row(
     'encode',
@@ -238,7 +238,7 @@ export const ERRORS = {
     'fetch',
     'retry',
     'A topic does not exist.',
-    'Create it: `sluice topics create` makes all that the settings name.',
+    'Correct its name, or create it: `sluice topics create` makes all that the settings name.',
   ),
   'not-authorised': row(
     'commit',
@@ -257,6 +257,12 @@ export const ERRORS = {
     'retry',
     'A session thread died; its rows run again on another.',
     'Nothing at first. If it repeats, look for a model or library that kills the process.',
+  ),
+  'session-opening': row(
+    'start',
+    'retry',
+    'A session has been opening the model for long, at the start of the worker.',
+    'Wait where the provider builds an engine (TensorRT takes minutes). If it never ends, look at the device and its driver.',
   ),
   'session-hung': row(
     'inference',
@@ -312,8 +318,8 @@ export const ERRORS = {
   'audit-failed': row(
     'commit',
     'exit',
-    'The audit found records that are lost, doubled, misordered, torn or foreign, or could not read all that it had to.',
-    'docs/audit.md says how to read the report; the examples name records to look at.',
+    'The audit found records that are lost, doubled, misordered, torn, foreign or of another value, or could not read or compare all that it had to.',
+    'docs/audit.md says what the report means, and what to do.',
   ),
   internal: row(
     'start',

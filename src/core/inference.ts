@@ -29,6 +29,20 @@ export class RunError extends SluiceError {
   }
 }
 
+/** Threads that hang in the runtime, which cannot be ended, and how many of them a process should bear. */
+export interface HungThreads {
+  readonly count: number
+  readonly most: number
+}
+
+/** The error, with response `exit`, that ends the worker when `count` has reached `most`. */
+export function tooManyHang({ count, most }: HungThreads): SluiceError {
+  const message =
+    `${count} session threads hang in the runtime, and a thread that is in there cannot be ended; ` +
+    `a process bears at most ${most}, so the worker ends`
+  return new SluiceError('sessions-hung', message)
+}
+
 /** Which session is to take a run: this very one, or any but this one where there is another. Left out: any. */
 export type SessionChoice = { readonly only: number; readonly by?: Reservation | undefined } | { readonly not: number }
 
@@ -46,6 +60,8 @@ export interface SessionPool {
   /** How many sessions could take a batch now without waiting. */
   readonly idle: number
   readonly size: number
+  /** Counted, not enforced: the pool goes on, and whoever runs rows that hang has to stop in time. */
+  readonly hung: HungThreads
   /** A free slot, or undefined when all are in use. The caller owns it until it releases it. */
   acquire(): TensorSlot | undefined
   /** Gives a slot back; its tensors must no longer be touched. */
@@ -53,17 +69,24 @@ export interface SessionPool {
   /**
    * Runs rows [first, first + rows) of `slot`; the outputs lie in the same rows of `slot.outputs`. Waits for a session
    * that may take them; nothing is written to the slot after the promise has settled.
+   *
+   * How long it waits: for the runs and reservations before it, and then for its own run, each of these at most
+   * RUN_TIMEOUT_MS (which may be 0: for ever). With `only`, also for that session to open the model again, until that takes
+   * longer than is usual: half a minute, or twice as long as it took at first.
    * @throws RunError when a session took the rows and failed; the pool replaces its thread where it has to.
-   * @throws SluiceError `session-crashed` when no session can be expected to take them, `session-hung` when too many
-   *   hang for another to be started.
+   * @throws SluiceError `session-crashed` when no session can be expected to take them, or the pool was closed.
    */
   run(slot: TensorSlot, first: number, rows: number, choice?: SessionChoice): Promise<RunTimings>
-  /** Keeps a session for the caller alone, waiting while another caller has it. A run that it is in still ends. */
+  /**
+   * Keeps a session for the caller alone: one that is free, else one that serves, else one that is expected to open the model
+   * soon, else any. Waits only while another caller has reserved it, not for the session: a run that it is in still ends,
+   * and the first run of the reservation waits for that, as `run` with `only` does.
+   */
   reserve(choice?: SessionChoice): Promise<Reservation>
   /** Gives a session a new thread, because it fails on rows that are good; `reason` is for the log. */
   distrust(session: number, reason: string): void
   /** Registers the callback for "a session became idle or a slot was released". One listener: the batcher. */
   onAvailable(listener: () => void): void
-  /** Stops the threads. Runs in flight are rejected. */
+  /** Stops the threads, waiting a few seconds for those that are in the runtime. Runs in flight are rejected. */
   close(): Promise<void>
 }

@@ -1,14 +1,20 @@
 import { availableParallelism } from 'node:os'
 import type { Clock } from '../core/clock.ts'
 import { SluiceError } from '../core/errors.ts'
-import type { Reservation, RunTimings, SessionChoice, SessionPool } from '../core/inference.ts'
+import {
+  type HungThreads,
+  type Reservation,
+  type RunTimings,
+  type SessionChoice,
+  type SessionPool,
+  tooManyHang,
+} from '../core/inference.ts'
 import type { Log } from '../core/log.ts'
 import type { ModelSpec } from '../core/model.ts'
 import type { PoolTelemetry } from '../core/telemetry.ts'
 import type { TensorSlot } from '../core/tensor.ts'
-import { LeftBehind, MOST_LEFT_BEHIND } from './left-behind.ts'
+import { LeftBehind, MOST_HUNG } from './left-behind.ts'
 import { type Placement, threadsPerSession } from './placement.ts'
-import { endInOrder } from './process-end.ts'
 import { availableProviders, usablePlacements } from './providers.ts'
 import { Session } from './session.ts'
 import { checkSignature, type GraphSignature } from './signature.ts'
@@ -39,8 +45,8 @@ export interface SessionPoolOptions {
   readonly clock: Clock
   readonly telemetry?: PoolTelemetry | undefined
   /**
-   * For people: no session is open, or (undefined) one is again. An error with response `exit`: so many threads hang that
-   * the pool gives up, and all runs from now on are rejected.
+   * For people: no session is open, or the first opening takes long; undefined when that is over. An error with response
+   * `exit`: so many threads hang, the last one while it opened the model, that the process should end.
    */
   readonly onCondition?: ((error: SluiceError | undefined) => void) | undefined
   /** What the threads run instead of `session-thread.ts`. */
@@ -56,9 +62,10 @@ export interface OnnxSessionPool extends SessionPool {
 }
 
 /**
- * Opens a model in as many threads as there are placements, all at once.
+ * Opens a model in as many threads as there are placements, all at once. Waits as long as they take, which is said in the
+ * log and to `onCondition`; but not for the others once one has failed.
  * @throws SluiceError `provider-unavailable`, `session-failed`, `model-corrupt` (model.onnx is missing or has another
- *   hash than `spec`) or `model-signature`; no thread is left then.
+ *   hash than `spec`) or `model-signature`; within seconds, and no thread is left then but those that hang.
  */
 export async function createSessionPool(options: SessionPoolOptions): Promise<OnnxSessionPool> {
   const { spec, modelFile, log } = options
@@ -107,22 +114,21 @@ class Pool implements OnnxSessionPool {
   readonly #leftBehind: LeftBehind
   #listener = () => {}
   #closing: Promise<void> | undefined
-  /** Why the pool has given up. */
-  #failure: SluiceError | undefined
+  #slowStart = false
   #down = false
-  readonly #onProcessExit = (code: number) => endInOrder(code, this.#sessions, this.#leftBehind.threads)
 
   constructor(options: SessionPoolOptions, placements: readonly Placement[], threads: number) {
     const { modelFile, spec, log, clock, runTimeoutMs, telemetry, threadUrl = THREAD_URL } = options
     const capacity = slotCapacity(spec, options.maxBatchSize, options.slotBytes)
     const count = options.slots ?? SLOTS_PER_SESSION * placements.length
     this.#options = options
-    this.#slots = new TensorSlots(spec, count, capacity, MOST_LEFT_BEHIND)
+    this.#slots = new TensorSlots(spec, count, capacity, MOST_HUNG)
     this.#leftBehind = new LeftBehind({
       slots: this.#slots,
       log,
+      clock,
       telemetry,
-      onTooMany: failure => this.#giveUp(failure),
+      onTooMany: () => options.onCondition?.(tooManyHang(this.hung)),
     })
     this.#sessions = placements.map((providers, index): Session => {
       const { sha256, inputs, outputs, fixedBatch } = spec
@@ -137,7 +143,9 @@ class Pool implements OnnxSessionPool {
         onIdle: () => this.#onIdle(),
         onDown: () => this.#onDown(),
         onEvent: event => telemetry?.sessionEvent(session.provider, event),
-        onLeftBehind: (thread, slot) => this.#leftBehind.add(thread, slot),
+        onSlowStart: message => this.#onSlowStart(message),
+        onHung: (thread, slot) => this.#leftBehind.addHung(thread, slot),
+        onDismissed: thread => this.#leftBehind.addDismissed(thread),
       })
       return session
     })
@@ -151,6 +159,10 @@ class Pool implements OnnxSessionPool {
     return this.#sessions.length
   }
 
+  get hung(): HungThreads {
+    return this.#leftBehind.hung
+  }
+
   get slotCapacity(): number {
     return this.#slots.capacity
   }
@@ -161,8 +173,8 @@ class Pool implements OnnxSessionPool {
 
   /** Resolves when all sessions have the model open, with what the runtime says of it. */
   async start(): Promise<GraphSignature> {
-    process.once('exit', this.#onProcessExit)
     const [signature] = await Promise.all(this.#sessions.map(session => session.start()))
+    if (this.#slowStart) this.#options.onCondition?.(undefined)
     return signature!
   }
 
@@ -188,9 +200,7 @@ class Pool implements OnnxSessionPool {
   }
 
   async reserve(choice?: SessionChoice): Promise<Reservation> {
-    const candidates = this.#candidates(choice)
-    const expected = candidates.filter(candidate => candidate.lost === undefined)
-    const session = expected.find(candidate => this.#isFree(candidate)) ?? expected[0] ?? candidates[0]!
+    const session = this.#candidates(choice).toSorted((a, b) => this.#distance(a) - this.#distance(b))[0]!
     for (let held = this.#reserved.get(session); held !== undefined; held = this.#reserved.get(session)) {
       await held.released
     }
@@ -220,14 +230,24 @@ class Pool implements OnnxSessionPool {
   }
 
   async #closeSessions(): Promise<void> {
+    this.#leftBehind.close()
     await Promise.all(this.#sessions.map(session => session.close()))
-    if (this.#leftBehind.threads.size === 0) process.off('exit', this.#onProcessExit)
   }
 
   /** Whether the session could take a run of this choice now. */
   #isFree(session: Session, choice?: SessionChoice): boolean {
     const by = choice !== undefined && 'only' in choice ? choice.by : undefined
     return session.idle && this.#reserved.get(session) === by
+  }
+
+  /**
+   * How far a session is from taking a run: free, serving others, not open but expected soon, lost. One that opens the
+   * model may hang in there, so it is reserved only where no other is to be had.
+   */
+  #distance(session: Session): number {
+    if (this.#isFree(session)) return 0
+    if (session.serving) return 1
+    return session.lost === undefined ? 2 : 3
   }
 
   /** The sessions that may take a run. Where all others are lost, the one that the caller would rather avoid may. */
@@ -241,7 +261,6 @@ class Pool implements OnnxSessionPool {
   /** Why a run cannot be expected to be taken soon, or undefined. */
   #refusal(choice: SessionChoice | undefined): SluiceError | undefined {
     if (this.#closing) return new SluiceError('session-crashed', 'the session pool was closed')
-    if (this.#failure) return this.#failure
     const reasons = this.#candidates(choice).map(session => session.lost)
     if (reasons.includes(undefined)) return undefined
     return new SluiceError('session-crashed', `no session is left, and restarts fail: ${reasons[0]}`)
@@ -271,16 +290,16 @@ class Pool implements OnnxSessionPool {
     }
   }
 
-  #giveUp(failure: SluiceError): void {
-    this.#failure = failure
-    this.#serveWaiting()
-    this.#options.onCondition?.(failure)
+  /** The condition is over when all sessions have the model open. */
+  #onSlowStart(message: string): void {
+    this.#slowStart = true
+    this.#options.onCondition?.(new SluiceError('session-opening', message))
   }
 
   /** Tells people when the last session goes down, and when the first is back. */
   #reviewCondition(): void {
     const down = !this.#sessions.some(session => session.serving)
-    if (down === this.#down || this.#failure !== undefined || this.#closing !== undefined) return
+    if (down === this.#down || this.#closing !== undefined) return
     this.#down = down
     const message = `no session is open: ${this.size === 1 ? 'it starts' : `all ${this.size} start`} again, and records wait`
     this.#options.onCondition?.(down ? new SluiceError('session-crashed', message) : undefined)

@@ -27,7 +27,7 @@
  * their memory. So a slot with such a reader is not packed again before the reader has ended: see `TensorSlots`.
  *
  * **Who may end the process.** A thread that is torn down inside the runtime takes the process with it, see
- * `Session.close`; everything but OUTSIDE counts as inside.
+ * `Thread.dismiss`; everything but OUTSIDE counts as inside, and so does opening the model, which may be given up as well.
  */
 export const Phase = { outside: 0, running: 1, storing: 2, abandoned: 3 } as const
 

@@ -6,10 +6,12 @@ import type { Log } from '../core/log.ts'
 import type { SessionEvent } from '../core/telemetry.ts'
 import type { TensorSlot } from '../core/tensor.ts'
 import type { SessionReply, SessionSetup } from './messages.ts'
-import { RunWatch } from './run-watch.ts'
+import { OpeningWatch } from './opening-watch.ts'
+import { labelOf } from './placement.ts'
 import type { GraphSignature } from './signature.ts'
 import { putStrings, takeStrings } from './slots.ts'
 import { Thread } from './thread.ts'
+import { Watch } from './watch.ts'
 
 type Reply<Kind extends SessionReply['kind']> = Extract<SessionReply, { kind: Kind }>
 
@@ -21,6 +23,9 @@ const REPLACE_MS = 100
 /** Until one that was lost in another way is: there, only waiting helps. */
 const FIRST_RESTART_MS = 100
 const LONGEST_RESTART_MS = 30_000
+/** How long `close` waits for the thread; one that computes for longer is left behind, as if it hung. */
+const CLOSE_PATIENCE_MS = 5_000
+
 type State = 'starting' | 'idle' | 'busy' | 'down' | 'closed'
 
 export interface SessionOptions {
@@ -37,13 +42,18 @@ export interface SessionOptions {
   /** The session is down, or could not be started again. */
   readonly onDown: () => void
   readonly onEvent: (event: SessionEvent) => void
-  /** A thread was left behind, within a run of `slot` if it was in one; it may end later, or never. */
-  readonly onLeftBehind: (thread: Thread, slot: TensorSlot | undefined) => void
+  /** The first opening of the model takes long. */
+  readonly onSlowStart: (message: string) => void
+  /** A thread hangs, in a run of `slot` or, where that is undefined, while it opens the model. It may end later, or never. */
+  readonly onHung: (thread: Thread, slot: TensorSlot | undefined) => void
+  /** A thread that was idle was replaced, and is about to end. */
+  readonly onDismissed: (thread: Thread) => void
 }
 
 interface Run {
   readonly slot: TensorSlot
   readonly first: number
+  readonly rows: number
   readonly handedOverAt: number
   readonly resolve: (timings: RunTimings) => void
   readonly reject: (error: SluiceError) => void
@@ -58,9 +68,9 @@ interface Run {
  *    │    ▲               │                              │
  *    │    │               └── died, is not trusted ──┐   │ died, hangs, is not trusted
  *    │    └──── delay ──── DOWN ◀────────────────────┴───┘
- *    └─ died or refused ──▶ ▲                                    from anywhere: close() ──▶ CLOSED
+ *    └─ died, hangs, refused ▲                                   from anywhere: close() ──▶ CLOSED
  *
- * A session that was never open does not restart: `start` rejects, and it is CLOSED. A run that is under way when the
+ * A session that was never open does not restart: `start` rejects, and it is CLOSED; nor is it ever given up. A run that is under way when the
  * thread is lost is rejected, never repeated here: whether its rows are at fault is for the caller to find out. A thread
  * that hangs cannot be ended, see `Thread.dismiss`: it is left behind, and `run-phase.ts` keeps it from doing harm.
  */
@@ -68,7 +78,8 @@ export class Session {
   readonly #options: SessionOptions
   readonly #backoff = new Backoff(FIRST_RESTART_MS, LONGEST_RESTART_MS)
   readonly #opened = Promise.withResolvers<GraphSignature>()
-  readonly #watch: RunWatch
+  readonly #watch: Watch
+  readonly #opening: OpeningWatch
   #state: State = 'starting'
   /** The thread that serves or is to serve; undefined while down. */
   #thread: Thread | undefined
@@ -82,7 +93,12 @@ export class Session {
 
   constructor(options: SessionOptions) {
     this.#options = options
-    this.#watch = new RunWatch(options.clock, options.runTimeoutMs, () => this.#giveUp())
+    this.#watch = new Watch(options.clock, () => this.#giveUpRun())
+    this.#opening = new OpeningWatch({
+      clock: options.clock,
+      onSlow: ms => this.#onSlow(ms),
+      onTooLong: ms => this.#giveUpOpening(ms),
+    })
   }
 
   get idle(): boolean {
@@ -122,8 +138,8 @@ export class Session {
   run(slot: TensorSlot, first: number, rows: number): Promise<RunTimings> {
     this.#state = 'busy'
     return new Promise((resolve, reject) => {
-      this.#run = { slot, first, handedOverAt: this.#options.clock.now(), resolve, reject }
-      this.#watch.begin()
+      this.#run = { slot, first, rows, handedOverAt: this.#options.clock.now(), resolve, reject }
+      this.#watch.begin(this.#options.runTimeoutMs)
       this.#thread!.run({ kind: 'run', slot: slot.id, first, rows, strings: takeStrings(slot.inputs, first, rows) })
     })
   }
@@ -134,21 +150,22 @@ export class Session {
     else if (this.#state === 'idle') this.#replace(reason)
   }
 
-  /** Ends the thread, after what it is doing; a run under way is rejected. Resolves when the thread is gone. */
+  /**
+   * Ends the thread, after what it is doing; a run under way is rejected. Resolves when the thread is gone, or after five
+   * seconds: native code cannot be interrupted, and may never return. The thread is left behind then.
+   */
   async close(): Promise<void> {
+    const { clock, log, index } = this.#options
+    const thread = this.#thread
     this.#state = 'closed'
     this.#watch.end()
+    this.#opening.end()
     this.#restart?.cancel()
-    this.#thread?.dismiss()
-    await this.#thread?.exited
-  }
-
-  /**
-   * Blocks until the thread is out of the runtime, at most `timeoutMs`; returns whether it is. For the end of the process
-   * alone, which tears threads down wherever they are.
-   */
-  awaitRuntime(timeoutMs: number): boolean {
-    return this.#thread?.awaitRuntime(timeoutMs) ?? true
+    if (thread === undefined) return
+    if (await thread.end(clock, CLOSE_PATIENCE_MS)) return
+    log.warn({ session: index, patienceMs: CLOSE_PATIENCE_MS }, 'A session thread does not end and was left behind')
+    this.#thread = undefined
+    this.#onClosedThread()
   }
 
   #launch(): void {
@@ -161,6 +178,7 @@ export class Session {
       onMessage: (thread, message) => thread === this.#thread && this.#onMessage(message),
       onExit: (thread, code) => thread === this.#thread && this.#onExit(thread, code),
     })
+    this.#opening.begin()
   }
 
   #onMessage(message: SessionReply): void {
@@ -184,6 +202,7 @@ export class Session {
     const { log, onEvent, onIdle } = this.#options
     for (const reason of passedOver)
       log.warn({ provider, reason }, 'A provider could not open the model; used the next')
+    this.#opening.opened()
     this.#provider = provider
     if (this.#everOpened) {
       log.info({ session: this.#options.index, provider }, 'A session is back')
@@ -217,46 +236,77 @@ export class Session {
     run.resolve({ computeMs, waitMs, provider: this.#provider, session: this.#options.index })
   }
 
-  #giveUp(): void {
-    const { runTimeoutMs, onEvent, onLeftBehind } = this.#options
+  #giveUpRun(): void {
+    const { runTimeoutMs, onEvent, onHung } = this.#options
     const thread = this.#thread!
     if (!thread.giveUp()) {
-      this.#watch.begin()
+      this.#watch.begin(runTimeoutMs)
       return
     }
     const run = this.#takeRun()!
-    const reason = `a run did not return within RUN_TIMEOUT_MS (${runTimeoutMs} ms)`
+    const rows = run.rows === 1 ? 'one row' : `${run.rows} rows`
+    const reason = `a run of ${rows} did not return within RUN_TIMEOUT_MS (${runTimeoutMs} ms)`
     onEvent('hung')
-    onLeftBehind(thread, run.slot)
+    onHung(thread, run.slot)
     this.#goDown(reason, REPLACE_MS)
     run.reject(this.#runError('session-hung', `${this.title} hangs: ${reason}`))
   }
 
-  /** Leaves an idle thread behind, which then ends by itself. */
+  /** From now on nobody should wait for this session; at its first start, somebody must, and is told. */
+  #onSlow(ms: number): void {
+    const { log, index, setup, onDown, onSlowStart } = this.#options
+    const provider = setup.providers.map(labelOf).join('|')
+    const reason = `session ${index} (${provider}) is still opening the model after ${Math.round(ms / 1000)} s`
+    log.warn({ session: index, provider, afterMs: Math.round(ms) }, 'A session is still opening the model')
+    if (this.#everOpened) {
+      this.#lost = reason
+      onDown()
+    } else onSlowStart(reason)
+  }
+
+  #giveUpOpening(ms: number): void {
+    const { onEvent, onHung } = this.#options
+    const thread = this.#thread!
+    if (!thread.giveUp()) {
+      this.#opening.extend()
+      return
+    }
+    this.#lost = `it did not open the model within ${Math.round(ms / 1000)} s`
+    onEvent('hung')
+    onHung(thread, undefined)
+    this.#goDown(this.#lost, this.#backoff.next())
+  }
+
+  /** Asks an idle thread to end; another takes its place. */
   #replace(reason: string): void {
-    const { onEvent, onLeftBehind } = this.#options
+    const { onEvent, onDismissed } = this.#options
     const thread = this.#thread!
     onEvent('distrusted')
-    onLeftBehind(thread, undefined)
     thread.dismiss()
+    onDismissed(thread)
     this.#goDown(reason, this.#backoff.next())
   }
 
   #onExit(thread: Thread, code: number): void {
     const reason = thread.lastWords?.message ?? `its thread ended with exit code ${code}`
-    const run = this.#takeRun()
-    if (this.#state === 'closed') {
-      run?.reject(new SluiceError('session-crashed', `${this.title} was closed during a run`))
-      this.#opened.reject(new SluiceError('session-failed', 'the session was closed before the model was open'))
-    } else if (!this.#everOpened) {
+    this.#opening.end()
+    if (this.#state === 'closed') this.#onClosedThread()
+    else if (!this.#everOpened) {
       this.#state = 'closed'
       this.#opened.reject(thread.lastWords ?? new SluiceError('session-failed', this.#startFailure(reason)))
     } else {
+      const run = this.#takeRun()
       if (this.#state === 'starting') this.#lost = reason
       else this.#options.onEvent('crashed')
       this.#goDown(reason, run === undefined ? this.#backoff.next() : REPLACE_MS)
       run?.reject(this.#runError('session-crashed', `${this.title} died during a run: ${reason}`))
     }
+  }
+
+  /** The thread of a session that was closed is gone, or was left behind. */
+  #onClosedThread(): void {
+    this.#takeRun()?.reject(new SluiceError('session-crashed', `${this.title} was closed during a run`))
+    this.#opened.reject(new SluiceError('session-failed', 'the session was closed before the model was open'))
   }
 
   #goDown(reason: string, delayMs: number): void {

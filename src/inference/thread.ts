@@ -1,8 +1,10 @@
 import { Worker } from 'node:worker_threads'
+import type { Clock } from '../core/clock.ts'
 import { messageOf, SluiceError } from '../core/errors.ts'
 import type { RunRequest, SessionReply, SessionRequest, SessionSetup } from './messages.ts'
 import { labelOf } from './placement.ts'
-import { abandon, awaitOutside, enter, leave, newPhase } from './run-phase.ts'
+import { threadBegins, threadEnded, threadHangs } from './process-end.ts'
+import { abandon, enter, leave, newPhase } from './run-phase.ts'
 
 export interface ThreadOptions {
   readonly setup: Omit<SessionSetup, 'phase'>
@@ -24,6 +26,7 @@ export class Thread {
   constructor({ setup, url, onMessage, onExit }: ThreadOptions) {
     const exited = Promise.withResolvers<void>()
     this.exited = exited.promise
+    threadBegins(this.#phase)
     this.#worker = new Worker(url, {
       workerData: { ...setup, phase: this.#phase } satisfies SessionSetup,
       name: `session ${setup.providers.map(labelOf).join('|')}`,
@@ -34,6 +37,7 @@ export class Thread {
     })
     this.#worker.on('exit', code => {
       leave(this.#phase)
+      threadEnded(this.#phase)
       exited.resolve()
       onExit(this, code)
     })
@@ -52,20 +56,33 @@ export class Thread {
     this.#send({ kind: 'close' })
   }
 
+  /** Asks the thread to end and waits for that, but not for ever; returns whether it did, or else leaves it behind. */
+  async end(clock: Clock, patienceMs: number): Promise<boolean> {
+    this.dismiss()
+    const cut = new AbortController()
+    const late = clock.sleep(patienceMs, cut.signal).then(() => false)
+    const ended = await Promise.race([late, this.exited.then(() => true)])
+    cut.abort()
+    if (!ended) this.leaveBehind()
+    return ended
+  }
+
   /**
-   * Gives up the run that the thread is in: it will write no outputs any more, and ends should it ever come back. It no
-   * longer keeps the process alive. False when it was faster: then its answer is on the way.
+   * Gives up what the thread does, a run or the opening of the model: see `leaveBehind`. False when it was faster: then its
+   * answer is on the way.
    */
   giveUp(): boolean {
     if (!abandon(this.#phase)) return false
-    this.dismiss()
-    this.#worker.unref()
+    this.leaveBehind()
     return true
   }
 
-  /** Blocks until the thread is out of the runtime, at most `timeoutMs`; returns whether it is. */
-  awaitRuntime(timeoutMs: number): boolean {
-    return awaitOutside(this.#phase, timeoutMs)
+  /** From now on the thread writes no outputs, ends should it ever come back, and neither keeps the process alive nor holds up its end. */
+  leaveBehind(): void {
+    abandon(this.#phase)
+    this.dismiss()
+    this.#worker.unref()
+    threadHangs(this.#phase)
   }
 
   #send(request: SessionRequest): void {

@@ -173,7 +173,7 @@ export const METRICS = {
     type: 'gauge',
     name: 'sluice_session_threads_left_behind',
     labels: MODEL,
-    help: 'Threads of lost sessions that have not ended: those that hang. The worker ends when there are more than 8.',
+    help: 'Threads that hang, in a run or while they open the model, and were left behind. The worker ends when there are 16.',
   },
   rebalances: {
     group: 'Worker',

@@ -1,7 +1,7 @@
 import { Backoff } from '../core/backoff.ts'
 import type { Clock, Timer } from '../core/clock.ts'
 import { asSluiceError, type SluiceError } from '../core/errors.ts'
-import type { Reservation, RunTimings, SessionPool } from '../core/inference.ts'
+import { type Reservation, type RunTimings, type SessionPool, tooManyHang } from '../core/inference.ts'
 import type { BatcherTelemetry, BatchTrigger } from '../core/telemetry.ts'
 import type { TensorSlot } from '../core/tensor.ts'
 import type { ModelIdentity } from '../core/transaction.ts'
@@ -32,8 +32,16 @@ export interface BatcherOptions {
   readonly probe: (session: number, by?: Reservation) => Promise<void>
   /** Told of every batch that ran without a fault: its rows are good. */
   readonly onGood?: (slot: TensorSlot) => void
-  /** A condition for people: why rows wait for the sessions; undefined when they run again. */
+  /**
+   * A condition for people: why rows wait for the sessions; undefined when they run again. `sessions-hung`, with response
+   * `exit`, at most once: as many threads hang as a process bears, and the batches that were to be found guilty are settled.
+   */
   readonly onCondition: (error: SluiceError | undefined) => void
+}
+
+interface ReadyBatch {
+  readonly batch: MicroBatch
+  readonly trigger: BatchTrigger
 }
 
 /**
@@ -45,11 +53,17 @@ export interface BatcherOptions {
  * Sources take turns, a batch each, so that a partition with a long backlog does not starve the others. Rows are decoded
  * as soon as a slot is free, while the sessions still compute; when no slot is free records wait undecoded, and the
  * tasks stop fetching. Everything happens in one thread: no step here awaits except the run itself.
+ *
+ * **When too many threads hang** the process has to end, but first what they were spent on must bear fruit, or the next
+ * process will spend as many on the same rows:
+ *
+ *   SERVING ── as many hang as it bears ──▶ SETTLING ── no batch runs ──▶ TOLD ── one more batch hangs ──▶ OVER
+ *                                           starts no batch               starts what is left to drain     starts none
  */
 export class Batcher {
   readonly #options: BatcherOptions
   readonly #sources: RowSource[] = []
-  readonly #ready: { batch: MicroBatch; trigger: BatchTrigger }[] = []
+  readonly #ready: ReadyBatch[] = []
   readonly #identities = new Map<string, ModelIdentity>()
   #open: MicroBatch | undefined
   #pumping = false
@@ -57,6 +71,12 @@ export class Batcher {
   /** Batches that wait because a session is at fault. */
   #stuck = 0
   #delay: Timer | undefined
+  /** Batches that run or are isolated. */
+  #running = 0
+  /** People have heard that too many threads hang. */
+  #told = false
+  /** Nothing is started any more: a batch was given up, because another thread that hangs is one too many. */
+  #over = false
 
   constructor(options: BatcherOptions) {
     this.#options = options
@@ -100,10 +120,18 @@ export class Batcher {
   }
 
   #startReady(): void {
-    while (this.#ready.length > 0 && this.#options.pool.idle > 0) {
-      const { batch, trigger } = this.#ready.shift()!
-      void this.#run(batch, trigger)
+    while (this.#ready.length > 0 && this.#options.pool.idle > 0 && this.#mayStart) {
+      void this.#run(this.#ready.shift()!)
     }
+  }
+
+  get #mayStart(): boolean {
+    return !this.#over && (this.#told || !this.#tooManyHang)
+  }
+
+  get #tooManyHang(): boolean {
+    const { count, most } = this.#options.pool.hung
+    return count >= most
   }
 
   #fillOpen(): void {
@@ -148,13 +176,23 @@ export class Batcher {
     return true
   }
 
-  async #run(batch: MicroBatch, trigger: BatchTrigger): Promise<void> {
+  async #run(ready: ReadyBatch): Promise<void> {
+    const { batch } = ready
     const { pool, telemetry, clock } = this.#options
     const startedAt = clock.now()
+    this.#running++
     const running = this.#runUntilSettled(batch)
     telemetry.sessions(pool.size - pool.idle, pool.size)
     const outcome = await running
-    if (outcome === undefined) return this.#drop(batch)
+    this.#running--
+    if (outcome === undefined) this.#drop(batch)
+    else this.#settle(ready, outcome, startedAt)
+    this.#reviewHung()
+    this.#schedule()
+  }
+
+  #settle({ batch, trigger }: ReadyBatch, outcome: IsolatedRun, startedAt: number): void {
+    const { pool, telemetry } = this.#options
     const { timings, faults } = outcome
     batch.faults = faults
     batch.model = this.#identity(timings)
@@ -164,7 +202,13 @@ export class Batcher {
     telemetry.sessions(pool.size - pool.idle, pool.size)
     if (timings !== undefined) telemetry.sessionBusyMs(timings.provider, computeMs)
     for (const part of batch.parts) part.settled()
-    this.#schedule()
+  }
+
+  /** Ends the worker if too many threads hang, once no batch runs: what they were spent on is settled. */
+  #reviewHung(): void {
+    if (this.#told || this.#closed || this.#running > 0 || !(this.#over || this.#tooManyHang)) return
+    this.#told = true
+    this.#options.onCondition(tooManyHang(this.#options.pool.hung))
   }
 
   /** Neither good nor bad is known of these rows, so nobody may be told that they are settled. */
@@ -172,7 +216,10 @@ export class Batcher {
     for (let parts = batch.parts.length; parts > 0; parts--) batch.letGo()
   }
 
-  /** Rows wait as long as the sessions are at fault; undefined when the batcher is closed meanwhile. Never rejects. */
+  /**
+   * Rows wait as long as the sessions are at fault; undefined when the batcher is closed meanwhile, or too many threads
+   * hang for another try. Never rejects.
+   */
   async #runUntilSettled(batch: MicroBatch): Promise<IsolatedRun | undefined> {
     const { pool, probe, clock, onGood, onCondition } = this.#options
     const backoff = new Backoff(100, 5_000)
@@ -181,6 +228,7 @@ export class Batcher {
       probe,
       reserve: choice => pool.reserve(choice),
       distrust: (session, reason) => pool.distrust(session, reason),
+      hung: () => pool.hung,
     }
     let stuck = false
     const freed = () => {
@@ -194,13 +242,18 @@ export class Batcher {
         return outcome
       } catch (error) {
         if (this.#closed) break
+        const failure = asSluiceError(error, 'session-crashed')
+        if (failure.code === 'sessions-hung' || this.#tooManyHang) {
+          this.#over = true
+          break
+        }
         if (!stuck) this.#stuck++
         stuck = true
-        onCondition(asSluiceError(error, 'session-crashed'))
+        onCondition(failure)
         await clock.sleep(backoff.next())
       }
     }
-    freed()
+    if (!this.#over) freed()
     return undefined
   }
 

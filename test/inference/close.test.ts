@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { type Clock, systemClock } from '../../src/core/clock.ts'
 import { MARK } from '../faults/marked-rows.ts'
 import { ManualTimers, openPool, rowSums } from './fixtures.ts'
 
@@ -37,6 +38,36 @@ describe('closing a pool', () => {
     assert.equal(clock.pending, 1)
     await pool.close()
     assert.equal(clock.pending, 0)
+  })
+
+  it('has one listener in the process for the exit, however many pools there are, and none when they are closed', async () => {
+    const before = process.listenerCount('exit')
+    const pools = await Promise.all([openPool(rowSums()), openPool(rowSums(), 'cpu*2')])
+    assert.equal(process.listenerCount('exit'), before + 1)
+    await Promise.all(pools.map(pool => pool.close()))
+    assert.equal(process.listenerCount('exit'), before)
+  })
+
+  it('does not wait for ever for a run that hangs; its thread needs the listener until it has ended', async () => {
+    const before = process.listenerCount('exit')
+    const threadUrl = new URL('./marked-thread.ts', import.meta.url)
+    const { now, wallTime, after } = systemClock
+    const clock: Clock = { now, wallTime, after, sleep: (ms, signal) => systemClock.sleep(ms / 100, signal) }
+    const pool = await openPool(rowSums(), 'cpu', { clock, threadUrl, runTimeoutMs: 0 })
+    const slot = pool.acquire()!
+    const inputs = slot.inputs[0]!.data as Float32Array
+    inputs[0] = MARK.hangs
+    const rejected = assert.rejects(pool.run(slot, 0, 1), {
+      code: 'session-crashed',
+      message: /was closed during a run/,
+    })
+    while (inputs[1] !== MARK.hanging) await systemClock.sleep(1)
+    await pool.close()
+    await rejected
+    assert.equal(process.listenerCount('exit'), before + 1)
+    inputs[0] = 1
+    Atomics.notify(new Int32Array(inputs.buffer as SharedArrayBuffer), 0)
+    while (process.listenerCount('exit') > before) await systemClock.sleep(1)
   })
 
   it('leaves nothing that keeps the process alive', async () => {

@@ -69,12 +69,12 @@ export class ManualTimers implements Clock {
   readonly wallTime = systemClock.wallTime
   readonly sleep = systemClock.sleep
   readonly #pending: { delayMs: number; callback: () => void }[] = []
-  #wake = () => {}
+  readonly #wakes = new Set<() => void>()
 
   after(delayMs: number, callback: () => void): Timer {
     const timer = { delayMs, callback }
     this.#pending.push(timer)
-    this.#wake()
+    for (const wake of this.#wakes) wake()
     return {
       cancel: () => {
         const at = this.#pending.indexOf(timer)
@@ -83,21 +83,29 @@ export class ManualTimers implements Clock {
     }
   }
 
-  /** Fires the next timer, as soon as there is one; resolves with the delay that it was set for. */
-  async fire(): Promise<number> {
-    await this.armed()
-    const timer = this.#pending.shift()!
+  /**
+   * Fires the next timer that is set for no longer than `longest`, as soon as there is one, and leaves the others alone;
+   * resolves with the delay that it was set for. By default those of restarts, but none that watches a thread.
+   */
+  async fire(longest = 5_000): Promise<number> {
+    await this.armed(longest)
+    const timer = this.#pending.splice(this.#next(longest), 1)[0]!
     timer.callback()
     return timer.delayMs
   }
 
-  /** Resolves as soon as there is a timer. */
-  async armed(): Promise<void> {
-    while (this.#pending.length === 0) {
-      await new Promise<void>(resolve => {
-        this.#wake = resolve
-      })
+  /** Resolves as soon as there is such a timer. */
+  async armed(longest = 5_000): Promise<void> {
+    while (this.#next(longest) < 0) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      this.#wakes.add(resolve)
+      await promise
+      this.#wakes.delete(resolve)
     }
+  }
+
+  #next(longest: number): number {
+    return this.#pending.findIndex(({ delayMs }) => delayMs <= longest)
   }
 
   /** Lets time pass in which no timer could fire. */

@@ -12,6 +12,7 @@ type Element = number | bigint | string
 
 /** A pool whose sessions answer each row with `answer(input)`; session i is called `gpu:i`. */
 class FakePool implements SessionPool {
+  readonly hung = { count: 0, most: 1 }
   readonly size: number
   readonly runs: { slot: number; rows: number }[] = []
   readonly #free: TensorSlot[]

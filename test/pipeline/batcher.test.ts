@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { SluiceError } from '../../src/core/errors.ts'
+import { RunError } from '../../src/core/inference.ts'
 import type { RowSource } from '../../src/pipeline/batcher.ts'
 import type { MicroBatch } from '../../src/pipeline/micro-batch.ts'
 import { settle } from './fake-clock.ts'
@@ -261,7 +263,7 @@ test('the condition is over once rows run again, whether or not any of them is b
 test('a session is named while its batch waits, and the others are served on the one that is well', async () => {
   const bench = new Bench({ sessions: 2, slots: 4, capacity: 2 })
   bench.probe = async session => {
-    if (session === 0) throw new Error('CUDA error 700')
+    if (session === 0) throw new RunError('inference-failed', 'CUDA error 700', session)
   }
   const source = new NumberSource(bench)
   source.offer(1, 2, 3, 4)
@@ -282,6 +284,78 @@ test('a session is named while its batch waits, and the others are served on the
     assert.equal(session, 0)
     assert.match(reason, /row that is known to be good: CUDA error 700/)
   }
+})
+
+test('when too many threads hang, what they were spent on is settled first; then the worker is to end', async () => {
+  const bench = new Bench({ sessions: 2, slots: 8, capacity: 4 })
+  bench.pool.hung = { count: 0, most: 3 }
+  const hang = async (rows: readonly number[]) => {
+    const run =
+      bench.pool.runs.find(({ features }) => String(features) === String(rows)) ?? assert.fail(`${rows} run not`)
+    bench.pool.hung.count++
+    run.fail('session-hung')
+    await settle()
+  }
+  const underWay = () => bench.pool.runs.map(({ features }) => String(features))
+  const source = new NumberSource(bench)
+  source.offer(1, 2, 3, 4, 5, 6, 7, 8)
+  await settle()
+  await hang([1, 2, 3, 4])
+  await hang([1])
+  source.offer(9, 10, 11, 12, 13)
+  await settle()
+  await hang([2, 3, 4])
+  // All that may hang do. The first batch is settled; the second runs still, and nothing else is begun.
+  assert.deepEqual(
+    source.results.filter(({ row }) => row < 5).map(({ row, refused }) => [row, refused]),
+    [1, 2, 3, 4].map(row => [row, true]),
+  )
+  assert.deepEqual([underWay(), bench.conditions], [['5,6,7,8'], []])
+  await bench.clock.advance(10_000)
+  bench.pool.runs[0]!.succeed()
+  await settle()
+  assert.deepEqual(bench.conditions, ['sessions-hung'])
+  // What is left in the pipeline is run, so that the worker can drain; but not beyond another row that hangs.
+  assert.deepEqual(underWay(), ['9,10,11,12', '13'])
+  await hang([9, 10, 11, 12])
+  source.offer(14)
+  await bench.clock.advance(10_000)
+  assert.deepEqual(underWay(), ['13'])
+  bench.pool.runs[0]!.succeed()
+  await settle()
+  assert.deepEqual([underWay(), bench.conditions], [[], ['sessions-hung']])
+})
+
+test('a good row that hangs too often ends the worker, too, and nobody is blamed', async () => {
+  const bench = new Bench()
+  bench.pool.hung = { count: 0, most: 4 }
+  const hung = () => {
+    bench.pool.hung.count++
+    return new RunError('session-hung', 'it hangs', 0)
+  }
+  bench.probe = () => Promise.reject(hung())
+  const source = new NumberSource(bench)
+  source.offer(1)
+  await settle()
+  bench.pool.runs[0]!.fail(hung())
+  await settle()
+  await bench.clock.advance(6_001)
+  bench.pool.runs[0]!.fail(hung())
+  await settle()
+  await bench.clock.advance(60_000)
+  assert.deepEqual([bench.conditions, bench.pool.runs, source.results], [['session-crashed', 'sessions-hung'], [], []])
+})
+
+test('a batch that waits for sessions does not hold up the end of a worker in which too many threads hang', async () => {
+  const bench = new Bench()
+  bench.pool.hung = { count: 2, most: 3 }
+  const source = new NumberSource(bench)
+  source.offer(1)
+  await settle()
+  bench.pool.hung.count++ // a session that opened the model, say
+  bench.pool.runs[0]!.fail(new SluiceError('session-crashed', 'no session is left'))
+  await bench.clock.advance(60_000)
+  assert.deepEqual([bench.conditions, bench.pool.runs, source.results], [['sessions-hung'], [], []])
 })
 
 test('batches that ran without a fault show good rows', async () => {

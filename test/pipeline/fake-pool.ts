@@ -47,6 +47,8 @@ export class FakePool implements SessionPool {
   readonly runs: FakeRun[] = []
   /** What it was told to replace, and why. */
   readonly distrusted: { readonly session: number; readonly reason: string }[] = []
+  /** Threads that hang; the test says how many there are, and how many there may be. */
+  hung = { count: 0, most: Number.POSITIVE_INFINITY }
   readonly #free: TensorSlot[]
   readonly #waiting: Waiting[] = []
   #listener = () => {}

@@ -25,6 +25,9 @@ interface Scene {
   readonly sickening?: number
   /** Runs, by number, that fail without a reason of their own, and how. */
   readonly shaky?: ReadonlyMap<number, RunFailure>
+  /** Threads that may hang in this process, and those that do when the batch begins. */
+  readonly most?: number
+  readonly hung?: number
 }
 
 /** Sessions that take turns, and remember what they were asked. */
@@ -37,6 +40,8 @@ class Sessions implements IsolationPort {
   runs = 0
   /** Threads that died or hang. */
   lost = 0
+  /** Threads that hang. */
+  hanging: number
   probes = 0
   released = 0
   #next = 0
@@ -44,6 +49,11 @@ class Sessions implements IsolationPort {
   constructor(scene: Scene) {
     this.#scene = scene
     this.#sick = new Set(scene.sick)
+    this.hanging = scene.hung ?? 0
+  }
+
+  hung() {
+    return { count: this.hanging, most: this.#scene.most ?? Number.POSITIVE_INFINITY }
   }
 
   async run(first: number, count: number, choice?: SessionChoice): Promise<RunTimings> {
@@ -90,6 +100,7 @@ class Sessions implements IsolationPort {
 
   #fail(how: RunFailure, why: string, session: number): never {
     if (how !== 'inference-failed') this.lost++
+    if (how === 'session-hung') this.hanging++
     throw new RunError(how, why, session)
   }
 }
@@ -191,6 +202,103 @@ test('failures that pass harm nobody: no row is blamed that would not fail twice
   )
 })
 
+/** Batches with any number of rows that hang, and threads enough for some of them. */
+const crowds = fc.integer({ min: 1, max: 300 }).chain(rows => {
+  const hanging = fc.uniqueArray(fc.nat(rows - 1), { maxLength: 40 })
+  const guilty = hanging.map(list => new Map(list.map(row => [row, 'session-hung' as const])))
+  return fc.record({ rows: fc.constant(rows), guilty, most: fc.integer({ min: 3, max: 20 }) })
+})
+
+test('a batch is settled with the threads there are, however many of its rows hang; whom that cannot clear is told', async () => {
+  await fc.assert(
+    fc.asyncProperty(crowds, async scene => {
+      const { faults, sessions } = await trial(scene)
+      const { rows, guilty, most } = scene
+      assert.ok(sessions.hanging <= most, `${sessions.hanging} of ${most}`)
+      for (const row of guilty.keys()) assert.equal(faults!.get(row)!.code, 'inference-hung')
+      for (let row = 0; row < rows; row++) assert.notEqual(sessions.outputs.has(row), faults?.has(row) ?? false)
+      const inDoubt = [...(faults ?? [])].filter(([row]) => !guilty.has(row))
+      for (const [, { message }] of inDoubt) assert.match(message, /not found out, because \d+ session threads hang/)
+      if (2 + 2 * guilty.size <= most) assert.deepEqual(inDoubt, [])
+    }),
+    propertyOptions,
+  )
+})
+
+test('one with rows of all kinds, too', async () => {
+  await fc.assert(
+    fc.asyncProperty(scenes(anyFailure), fc.integer({ min: 3, max: 8 }), async (scene, most) => {
+      const { faults, sessions } = await trial({ ...scene, most })
+      for (const row of scene.guilty.keys()) assert.ok(faults!.has(row))
+      for (let row = 0; row < scene.rows; row++) assert.notEqual(sessions.outputs.has(row), faults?.has(row) ?? false)
+    }),
+    propertyOptions,
+  )
+})
+
+test('four hanging rows in a batch of 64 are found with the threads that a process bears', async () => {
+  const guilty = new Map([5, 20, 31, 60].map(row => [row, 'session-hung' as const]))
+  const { faults, sessions } = await trial({ rows: 64, guilty, most: 16 })
+  assert.deepEqual([...faults!.keys()], [5, 20, 31, 60])
+  for (const { message } of faults!.values())
+    assert.match(message, /^The model does not return from this row: row \d+$/)
+  assert.equal(sessions.hanging, 9)
+})
+
+test('rows that cannot be told apart any more are named as a group', async () => {
+  const guilty = new Map([0, 9].map(row => [row, 'session-hung' as const]))
+  const { faults } = await trial({ rows: 64, guilty, most: 3 })
+  assert.deepEqual([...faults!.keys()], [0, 1, ...Array.from({ length: 62 }, (_, i) => i + 2)])
+  assert.equal(
+    faults!.get(1)!.message,
+    'The model does not return from this row or the one that ran with it: row 0. ' +
+      'Which one was not found out, because 3 session threads hang already',
+  )
+  assert.match(
+    faults!.get(2)!.message,
+    /^The model does not return from this row or one of the 61 that ran with it: row 9/,
+  )
+})
+
+test('a batch that hangs when other batches have used the threads up is given back', async () => {
+  const guilty = new Map([[3, 'session-hung' as const]])
+  await assert.rejects(trial({ rows: 64, guilty, most: 16, hung: 14 }), {
+    code: 'sessions-hung',
+    message: /^15 session threads hang in the runtime.* at most 16/,
+  })
+  assert.equal((await trial({ rows: 64, guilty, most: 16, hung: 13 })).faults!.get(3)!.code, 'inference-hung')
+})
+
+test('a good row that no session took says nothing of the session', async () => {
+  const sessions = new Sessions({ rows: 1, guilty: new Map([[0, 'inference-failed']]) })
+  const probe = () => Promise.reject(new SluiceError('session-crashed', 'the session pool was closed'))
+  await assert.rejects(runIsolated(Object.assign(sessions, { probe }), 1), { message: 'the session pool was closed' })
+  assert.deepEqual(sessions.distrusted, [])
+})
+
+test('a session that dies or hangs in the good row is replaced already, and not distrusted on top', async () => {
+  for (const failure of ['session-crashed', 'session-hung'] as const) {
+    const sessions = new Sessions({ rows: 1, guilty: new Map([[0, 'inference-failed']]) })
+    const probe = (session: number) => Promise.reject(new RunError(failure, 'it is lost', session))
+    await assert.rejects(runIsolated(Object.assign(sessions, { probe }), 1), {
+      message: /not to be trusted.*it is lost/,
+    })
+    assert.deepEqual(sessions.distrusted, [])
+  }
+})
+
+test('a good row is not tried again when its hanging took the last thread', async () => {
+  const sessions = new Sessions({ rows: 1, guilty: new Map([[0, 'inference-failed']]), most: 1 })
+  let probes = 0
+  const probe = (session: number) => {
+    probes++
+    sessions.hanging++
+    return Promise.reject(new RunError('session-hung', 'it hangs', session))
+  }
+  await assert.rejects(runIsolated(Object.assign(sessions, { probe }), 1), { code: 'sessions-hung' })
+  assert.equal(probes, 1)
+})
+
 test('sessions that refuse everything are found out and replaced, and no good row is called bad for it', async () => {
   const sick = fc.uniqueArray(fc.nat(2), { minLength: 1 })
   await fc.assert(
@@ -258,6 +366,7 @@ test('a batch whose rows ran on several providers names them all', async () => {
     probe: session => sessions.probe(session),
     reserve: choice => sessions.reserve(choice),
     distrust: () => {},
+    hung: () => sessions.hung(),
   }
   const { timings } = await runIsolated(port, 8)
   assert.equal(timings?.provider, 'cuda:0,cpu')
