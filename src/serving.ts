@@ -7,7 +7,7 @@ import type { SchemaSource } from './codec/schema-source.ts'
 import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
 import type { FeatureDecoder, PredictionEncoder } from './core/codec.ts'
-import type { SluiceError } from './core/errors.ts'
+import { SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
 import type { ModelSpec } from './core/model.ts'
 import type { PoolTelemetry } from './core/telemetry.ts'
@@ -81,8 +81,15 @@ export async function openModel(settings: ModelSettings, tools: ModelTools): Pro
     return { spec, pool, probe: new Probe(spec, pool, sample?.input), close: () => pool.close() }
   } catch (error) {
     await pool.close()
-    throw error
+    throw error instanceof SluiceError && error.code === 'session-hung' ? tooSlow(error, runTimeoutMs) : error
   }
+}
+
+function tooSlow(error: SluiceError, runTimeoutMs: number): SluiceError {
+  const message =
+    `The golden samples did not return within RUN_TIMEOUT_MS (${runTimeoutMs} ms): ${error.message}. ` +
+    'If the first run builds an engine (TensorRT), raise RUN_TIMEOUT_MS above that; otherwise look at the device.'
+  return new SluiceError('session-failed', message, { cause: error })
 }
 
 /** How headers, metrics and the status page name a version. */

@@ -5,6 +5,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
+import { PRELOAD, withOrders } from '../../faults/preload/arm.ts'
 import { ERRORS } from '../../src/core/errors.ts'
 import { MODEL_STORE } from '../support/models.ts'
 import { runSluice, startWorker, type WorkerProcess } from '../support/sluice-process.ts'
@@ -50,6 +51,16 @@ describe('a model that cannot be served ends the worker with exit code 1 and one
   it('model missing from the store', async t => {
     const worker = start(t, { MODEL_NAME: 'irish-classifier' })
     await assertExits(worker, 1, 'model-missing', /no model "irish-classifier"; it has .*iris-classifier \(1\)/)
+  })
+
+  it('a first run that does not return', async t => {
+    const env = { ...WORKER, ...withOrders([{ session: 'hang' }]), RUN_TIMEOUT_MS: '300' }
+    const worker = startWorker({ env, cwd: temporaryFolder(t, 'worker'), imports: [PRELOAD] })
+    t.after(() => worker.kill())
+    assert.equal(await worker.exited, 1, worker.describe())
+    const last = worker.log.filter(({ level }) => level === 'error').at(-1)!
+    assert.equal(last.code, 'session-failed')
+    assert.match(last.msg, /golden samples did not return within RUN_TIMEOUT_MS \(300 ms\).*raise RUN_TIMEOUT_MS/)
   })
 
   it('version missing', async t => {
