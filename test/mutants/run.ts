@@ -1,35 +1,40 @@
-// Breaks the protocol on purpose, in copies, and lets the simulation find out:
-//
-//   node test/mutants/run.ts [--only NAME] [--schedules N] [--seed S] [--random] [--json]
-//
-// --random leaves out the schedules that are known to be hard, which come first otherwise.
-// Exit code 1 when a mutant survives, or the code as it is fails.
-
-import { parseArgs } from 'node:util'
+import { readOptions, refuse, wholeNumber } from '../../dev/command-line.ts'
 import { diffOf, type Verdict } from './lab.ts'
 import { MUTANTS } from './mutants.ts'
 import { examineAll, tableOf } from './report.ts'
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string' },
-    schedules: { type: 'string', default: '3000' },
-    seed: { type: 'string', default: String(Date.now() & 0x7fffffff) },
-    random: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-  },
+const HELP = `npm run mutants [-- options]
+
+Breaks the protocol on purpose, in copies of the source, one named way after another, and lets the simulation find out.
+Exit code 1 when a mutant survives, or the code as it is fails.
+
+  --only NAME     only this one
+  --schedules N   for each at most, 3000 unless given
+  --seed S        repeats a run
+  --random        leaves out the schedules that are known to be hard, which come first otherwise
+  --json          prints the verdicts as JSON
+
+Example: npm run mutants -- --only fence-ignored`
+
+const options = readOptions(HELP, {
+  only: { type: 'string' },
+  schedules: { type: 'string' },
+  seed: { type: 'string' },
+  random: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
 })
 
-const { only } = values
+const { only } = options
 const chosen = MUTANTS.filter(({ name }) => only === undefined || name === only)
-if (chosen.length === 0) {
-  console.error(`There is no mutant ${only}. There are: ${MUTANTS.map(({ name }) => name).join(', ')}`)
-  process.exit(2)
-}
+if (chosen.length === 0) refuse(`There is no mutant ${only}; there are ${MUTANTS.map(({ name }) => name).join(', ')}`)
 
-const limits = { schedules: Number(values.schedules), seed: Number(values.seed), random: values.random }
+const limits = {
+  schedules: wholeNumber('schedules', options.schedules, 3_000, 1),
+  seed: wholeNumber('seed', options.seed, Date.now() & 0x7fffffff),
+  random: options.random,
+}
 const verdicts = await examineAll(chosen, limits)
-console.log(values.json ? JSON.stringify(verdicts, null, 2) : tableOf(verdicts))
+console.log(options.json ? JSON.stringify(verdicts, null, 2) : tableOf(verdicts))
 for (const { mutant, message } of verdicts.filter(isWrong)) {
   const survivor = MUTANTS.find(({ name }) => name === mutant)
   if (survivor === undefined) console.error(`\nThe code as it is fails: ${message}`)
