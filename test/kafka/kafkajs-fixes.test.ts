@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { createConnection, createServer, type Socket } from 'node:net'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { silentLog } from '../../src/core/log.ts'
 import { clusterTools, forgetAllBrokers, forgetBroker } from '../../src/kafka/cluster.ts'
 
@@ -23,6 +23,18 @@ async function addBroker(cluster: KafkajsCluster, nodeId: number): Promise<Kafka
   const broker = pool.createBroker({ connectionPool, logger: pool.rootLogger, nodeId })
   pool.brokers[nodeId] = broker
   return broker
+}
+
+/** A server that takes connections and never says a word. */
+async function silentServer(t: TestContext): Promise<{ accepted: readonly Socket[]; port: number }> {
+  const accepted: Socket[] = []
+  const server = createServer(socket => accepted.push(socket))
+  t.after(() => {
+    server.close()
+    for (const socket of accepted) socket.destroy()
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  return { accepted, port: (server.address() as { port: number }).port }
 }
 
 const partition = (partitionId: number, partitionErrorCode: number) => ({ partitionId, partitionErrorCode, leader: 1 })
@@ -62,14 +74,7 @@ for (const version of [0, 1]) {
 }
 
 test('a broker that takes the connection and does not answer the handshake is not connected', async t => {
-  const accepted: Socket[] = []
-  const server = createServer(socket => accepted.push(socket))
-  t.after(() => {
-    server.close()
-    for (const socket of accepted) socket.destroy()
-  })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
+  const { accepted, port } = await silentServer(t)
   const broker = await addBroker(createCluster(), port)
   await assert.rejects(broker.connect(), { name: 'KafkaJSRequestTimeoutError' })
   assert.equal(accepted.length, 1)
@@ -78,14 +83,7 @@ test('a broker that takes the connection and does not answer the handshake is no
 })
 
 test('two that need a closed connection at once open one socket', async t => {
-  const accepted: Socket[] = []
-  const server = createServer(socket => accepted.push(socket))
-  t.after(() => {
-    server.close()
-    for (const socket of accepted) socket.destroy()
-  })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
+  const { accepted, port } = await silentServer(t)
   const connectionPool = (await createCluster().brokerPool.connectionPoolBuilder.build({
     host: '127.0.0.1',
     port,
