@@ -79,7 +79,7 @@ function judged({ early, late, vanished }: Outcome, answers: Answers) {
     )
   const sum = (of: (verdict: AuditVerdict) => number) => late.reduce((total, verdict) => total + of(verdict), 0)
   const leftOpen = sum(({ openTransactions, unread }) => openTransactions.length + unread.length)
-  const unseen = sum(({ gaps, trimmed }) => gaps.length + trimmed.length)
+  const unseen = sum(({ gaps, trimmed, strayOffsets }) => gaps.length + trimmed.length + strayOffsets.length)
   const gone = vanished.map(place => `vanished: ${JSON.stringify(place)}`)
   return {
     records: sum(({ inputs }) => inputs),

@@ -264,7 +264,7 @@ export class Stage {
 }
 
 /** The faults of a verdict in words, for people; empty when it is clean. */
-export function complaints({ faults, openTransactions, unread, gaps, trimmed }: AuditVerdict): string[] {
+export function complaints({ faults, openTransactions, unread, gaps, trimmed, strayOffsets }: AuditVerdict): string[] {
   const named = Object.entries(faults).flatMap(([kind, { examples }]) =>
     examples.map(({ input, seen, detail }) => {
       const places = [input, seen].filter(place => place !== undefined).map(placeText)
@@ -272,6 +272,7 @@ export function complaints({ faults, openTransactions, unread, gaps, trimmed }: 
     }),
   )
   const left = openTransactions.map(id => `left open: transaction of ${id}`)
+  const stray = strayOffsets.map(offset => `stray offset: ${JSON.stringify(offset)}`)
   const hidden = [...unread, ...gaps, ...trimmed].map(place => `not read: ${JSON.stringify(place)}`)
-  return [...named, ...left, ...hidden]
+  return [...named, ...left, ...stray, ...hidden]
 }

@@ -2,6 +2,7 @@ import type { AuditOptions } from './auditing.ts'
 import type { Clock } from './core/clock.ts'
 import { SluiceError } from './core/errors.ts'
 import { silentLog } from './core/log.ts'
+import type { LogPosition } from './core/log-position.ts'
 import { type ClusterTools, clusterTools } from './kafka/cluster.ts'
 import { GroupView } from './kafka/group-view.ts'
 import { type PartitionOffsets, resolvePosition, startOffsets, type TopicView } from './kafka/log-offsets.ts'
@@ -85,6 +86,8 @@ async function viewTopic(
 
 /** The range that the options name, within what the input holds. */
 async function rangeOf({ from, to }: AuditOptions, input: TopicView) {
+  refuseUnknown('--from', from, input)
+  refuseUnknown('--to', to, input)
   const starts = await startOffsets(input)
   const begin = from === undefined ? starts : await resolvePosition(input, from, starts)
   const unbounded = starts.map(() => Number.MAX_SAFE_INTEGER)
@@ -92,6 +95,15 @@ async function rangeOf({ from, to }: AuditOptions, input: TopicView) {
     from: begin.map((offset, partition) => Math.max(offset, starts[partition]!)),
     to: to === undefined || to.kind === 'latest' ? undefined : await resolvePosition(input, to, unbounded),
   }
+}
+
+/** @throws SluiceError `invalid-config` where a position names a partition that the topic has not */
+function refuseUnknown(option: string, position: LogPosition | undefined, { topic, partitions }: TopicView): void {
+  if (position?.kind !== 'offsets') return
+  const unknown = [...position.offsets.keys()].find(partition => partition >= partitions)
+  if (unknown === undefined) return
+  const has = partitions === 1 ? 'only partition 0' : `partitions 0 to ${partitions - 1}`
+  throw new SluiceError('invalid-config', `${option} names partition ${unknown}, but ${topic} has ${has}`)
 }
 
 async function disconnect(clusters: readonly KafkajsCluster[]): Promise<void> {

@@ -1,5 +1,7 @@
 import { Oracle } from './audit/oracle.ts'
+import type { Place } from './audit/verdict.ts'
 import { type AuditLinks, closeLinks, openLinks } from './audit-links.ts'
+import { strayOffsets } from './audit-offsets.ts'
 import type { AuditOptions, AuditVerdict } from './auditing.ts'
 import { Backoff } from './core/backoff.ts'
 import { type Clock, systemClock } from './core/clock.ts'
@@ -30,7 +32,8 @@ const PROGRESS_MS = 200
  *  4. All three are read up to these ends.
  *  5. The committed offsets again, C'. An output that was seen belongs to a transaction that was decided before, so the
  *     offsets must be past its input: if not, *torn*. The offsets partition may get its marker later than the output
- *     partition, so offsets that seem behind are looked at again, for as long as `patienceMs`.
+ *     partition, so offsets that seem behind are looked at again, for as long as `patienceMs`. And whether they are
+ *     offsets of the input at all: where the topic was deleted and created again, they are numbers of other records.
  *  6. The transactions that are open. Those of a group at work come and go; one that has outlived its time-out does not,
  *     and neither does one of a group without members.
  *
@@ -43,6 +46,8 @@ export class AuditSession {
   readonly #oracle: Oracle
   /** Of the input, then of the outputs, in the order of the links. */
   readonly #scans: readonly TopicScan[]
+  /** What does not answer now, with the first thing that it failed of. */
+  readonly #troubles = new Map<string, Trouble>()
   #total = 0
   #progressAt = Number.NEGATIVE_INFINITY
 
@@ -66,7 +71,7 @@ export class AuditSession {
         ...topic,
         accept: batch => this.#accept(batch),
         ...(witness && { room: () => witness.room(topic === input ? 'input' : 'output') }),
-        ...(options.onTrouble && { onTrouble: error => options.onTrouble?.(topic.topic, error) }),
+        onTrouble: error => this.#trouble(topic.topic, error),
       })
     })
   }
@@ -96,32 +101,42 @@ export class AuditSession {
     const either = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal])
     const reading = this.#scans.map((scan, i) => scan.readTo(ends[i]!, { patienceMs, signal: either }))
     const unread = (await allOrNone(reading, failed)).flat()
+    // A scan that had nothing left to ask for has not found out that its broker is back.
+    if (signal?.aborted !== true) for (const { topic } of this.#scans) this.#troubles.delete(topic)
     for (const { partition, to } of this.#scans[0]!.gaps) this.#oracle.skipTo(partition, to)
     if (unread.length === 0) this.#oracle.settle(committed)
     this.#progress(true)
     return unread
   }
 
-  /** Steps 5 and 6, and the verdict. Call it once, after `read`, with what that returned. */
-  async finish(unread: readonly Unread[]): Promise<AuditVerdict> {
-    const { group, outputs } = this.#links
-    const { committedAfter, openTransactions, atWork } = await this.#persist(undefined, async () => {
+  /**
+   * Steps 5 and 6, and the verdict. Call it once, after `read`, with what that returned.
+   * @throws SluiceError `audit-failed` when `signal` is aborted while the brokers do not answer
+   */
+  async finish(unread: readonly Unread[], signal?: AbortSignal): Promise<AuditVerdict> {
+    const { group, input, outputs } = this.#links
+    const { committedAfter, stray, openTransactions, atWork } = await this.#persist(signal, async () => {
       const patienceMs = await this.#patience()
       const isBehind = (committed: PartitionOffsets) => this.#oracle.outputsBeyond(committed) > 0
       const committedAfter = await group.settledOffsets(isBehind, patienceMs)
+      const stray = await strayOffsets(group, input)
       const openTransactions = await group.strandedTransactions(patienceMs)
-      return { committedAfter, openTransactions, atWork: !(await group.isEmpty()) }
+      return { committedAfter, stray, openTransactions, atWork: !(await group.isEmpty()) }
     })
+    // A group without any offset is another group than was meant, or Kafka has forgotten it: nothing is torn then.
+    const known = committedAfter.some(offset => offset >= 0)
+    const reached = known ? committedAfter : committedAfter.map(() => Number.MAX_SAFE_INTEGER)
     // What can be judged below the committed offsets has been, by `read`.
-    const verdict = this.#oracle.finish({ committed: [], committedAfter, openTransactions })
+    const verdict = this.#oracle.finish({ committed: [], committedAfter: reached, openTransactions })
     const trimmed = outputs.flatMap(({ topic, start }) =>
       start.flatMap((offset, partition) => (offset > 0 ? [{ topic, partition, start: offset }] : [])),
     )
     return {
       ...verdict,
-      clean: verdict.clean && unread.length === 0,
+      clean: verdict.clean && unread.length === 0 && stray.length === 0 && known,
       atWork,
       committed: committedAfter,
+      strayOffsets: stray,
       unread,
       gaps: this.#scans.flatMap(({ gaps }) => gaps),
       trimmed,
@@ -131,6 +146,23 @@ export class AuditSession {
   /** Waits, unless `signal` is aborted. */
   pause(ms: number, signal: AbortSignal): Promise<void> {
     return this.#clock.sleep(ms, signal)
+  }
+
+  /** What has kept it from a topic or from the group for at least so long, without a break; undefined where nothing has. */
+  troubleFor(ms: number): SluiceError | undefined {
+    const since = this.#clock.now() - ms
+    return [...this.#troubles.values()].find(({ at }) => at <= since)?.error
+  }
+
+  /** Where reading stands, by partition: nothing was read from there on. */
+  get positions(): Place[] {
+    return this.#scans.flatMap(({ topic, positions }) =>
+      positions.map((offset, partition) => ({ topic, partition, offset })),
+    )
+  }
+
+  get faults(): Oracle['faults'] {
+    return this.#oracle.faults
   }
 
   close(): Promise<void> {
@@ -157,23 +189,27 @@ export class AuditSession {
    */
   async #persist<T>(signal: AbortSignal | undefined, ask: () => Promise<T>): Promise<T> {
     const backoff = new Backoff(50, 500)
-    let troubled = false
     for (;;) {
       try {
         const answer = await ask()
-        if (troubled) this.#options.onTrouble?.(this.#options.groupId, undefined)
+        if (this.#troubles.has(this.#options.groupId)) this.#trouble(this.#options.groupId, undefined)
         return answer
       } catch (error) {
         const trouble = translate(error, 'asking the brokers about the group', 'broker-unreachable') as SluiceError
         if (trouble.response !== 'retry') throw trouble
         if (signal?.aborted) throw stoppedEarly()
-        troubled = true
-        this.#options.onTrouble?.(this.#options.groupId, trouble)
+        this.#trouble(this.#options.groupId, trouble)
         if (isConnectionTrouble(error)) await forgetAllBrokers(this.#links.control)
         await this.#clock.sleep(backoff.next(), signal)
         await this.#links.control.refreshMetadata().catch(() => {})
       }
     }
+  }
+
+  #trouble(subject: string, error: SluiceError | undefined): void {
+    if (error === undefined) this.#troubles.delete(subject)
+    else if (!this.#troubles.has(subject)) this.#troubles.set(subject, { error, at: this.#clock.now() })
+    this.#options.onTrouble?.(subject, error)
   }
 
   /** Offsets from the beginnings to these places, over all topics. */
@@ -192,6 +228,12 @@ export class AuditSession {
     const read = this.#distance(this.#scans.map(({ positions }) => positions))
     onProgress({ read: Math.min(read, this.#total), total: this.#total, counts, faults })
   }
+}
+
+interface Trouble {
+  readonly error: SluiceError
+  /** By the clock's `now`. */
+  readonly at: number
 }
 
 /** For an audit that is stopped before it has read everything. */

@@ -1,14 +1,14 @@
 import { headerTexts } from './audit/header-walker.ts'
 import { type Pair, ValueJoin } from './audit/value-join.ts'
-import { placeText } from './audit/verdict.ts'
+import { placeText, type UncheckedReason } from './audit/verdict.ts'
+import { AuditModels } from './audit-models.ts'
 import type { ValueVerdict, Witness } from './auditing.ts'
 import type { SchemaSource } from './codec/schema-source.ts'
 import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
-import { messageOf, SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
 import { offsetOf, type RecordBatch } from './core/record-batch.ts'
-import { ModelRerun } from './model-rerun.ts'
+import type { Judgement } from './model-rerun.ts'
 import { openSchemas } from './serving.ts'
 
 /** What inputs and predictions that wait for each other may take. */
@@ -16,9 +16,7 @@ const BUDGET_BYTES = 256 * 1024 * 1024
 /** How long one side waits for the other before it goes on and things are dropped. */
 const STALL_MS = 2_000
 const LOOK_MS = 20
-const MODEL_HEADERS = ['model-name', 'model-version', 'model-sha256', 'execution-provider'].map(name =>
-  Buffer.from(name),
-)
+const MODEL_HEADERS = ['model-name', 'model-version', 'model-sha256'].map(name => Buffer.from(name))
 
 export interface ValueCheckOptions {
   readonly settings: Settings
@@ -32,24 +30,26 @@ export interface ValueCheckOptions {
 
 /**
  * Predicts again what was predicted, with the model version that each prediction's headers name and the settings that the
- * worker has (INPUT_FORMAT, SCHEMA_*, OUTPUT_FORMAT, MODEL_STORE), and compares the values.
+ * worker has (INPUT_FORMAT, SCHEMA_*, OUTPUT_FORMAT, MODEL_STORE), and compares the values by the tolerance of the bundle.
  */
 export class ValueCheck implements Witness {
   readonly #options: ValueCheckOptions
-  readonly #schemas: SchemaSource | undefined
-  /** By name, version and hash; a text says why there is none. */
-  readonly #models = new Map<string, Promise<ModelRerun | string>>()
+  readonly #models: AuditModels
   readonly #examples: string[] = []
+  /** Why predictions were not compared, in words, with their number. */
   readonly #notes = new Map<string, number>()
   #join: ValueJoin | undefined
   #work: Promise<void> = Promise.resolve()
   #equal = 0
+  #identical = 0
   #different = 0
-  #unchecked = 0
+  #withoutVersion = 0
+  #undecodable = 0
 
   private constructor(options: ValueCheckOptions, schemas: SchemaSource | undefined) {
     this.#options = options
-    this.#schemas = schemas
+    const { settings, log, clock } = options
+    this.#models = new AuditModels({ settings, schemas, log, clock })
   }
 
   /** @throws SluiceError `schema-dir-invalid` */
@@ -86,16 +86,25 @@ export class ValueCheck implements Witness {
   async finish(): Promise<ValueVerdict> {
     await this.#compareFound()
     this.#join?.finish()
-    const unchecked = this.#unchecked + (this.#join?.unchecked ?? 0)
-    const notes = [...this.#notes].map(([reason, count]) => `${count} values unchecked: ${reason}`)
-    return { equal: this.#equal, different: { count: this.#different, examples: this.#examples }, unchecked, notes }
+    const reasons: Record<UncheckedReason, number> = {
+      version: this.#withoutVersion,
+      memory: this.#join?.dropped ?? 0,
+      input: this.#join?.alone ?? 0,
+      undecodable: this.#undecodable,
+    }
+    return {
+      equal: this.#equal,
+      identical: this.#identical,
+      different: { count: this.#different, examples: this.#examples },
+      unchecked: { count: Object.values(reasons).reduce((sum, count) => sum + count, 0), reasons },
+      notes: [...this.#notes].map(([why, count]) => `${count} values unchecked: ${why}`),
+    }
   }
 
+  /** Once what is under way has ended. */
   async close(): Promise<void> {
-    for (const model of this.#models.values()) {
-      const rerun = await model.catch(() => undefined)
-      if (rerun instanceof ModelRerun) await rerun.close()
-    }
+    await this.#work.catch(() => {})
+    await this.#models.close()
   }
 
   /** One after another: all use the same slots. */
@@ -109,50 +118,38 @@ export class ValueCheck implements Witness {
       headerTexts(pair.prediction, pair.predictionIndex, MODEL_HEADERS).join('\n'),
     )
     for (const [headers, ofModel] of byModel) {
-      const [name = '', version = '', sha256 = '', provider = ''] = headers.split('\n')
-      const model = await this.#model(name, version, sha256)
+      const [name = '', version = '', sha256 = ''] = headers.split('\n')
+      const model = await this.#models.get({ name, version, sha256 })
       if (typeof model === 'string') {
-        this.#unchecked += ofModel.length
-        this.#notes.set(model, (this.#notes.get(model) ?? 0) + ofModel.length)
-        continue
+        this.#withoutVersion += ofModel.length
+        this.#note(model, ofModel.length)
+      } else {
+        await model.compare(ofModel, (pair, judgement) => this.#judged(pair, judgement))
       }
-      await model.compare(ofModel, provider, (pair, difference) => this.#judged(pair, difference))
     }
   }
 
-  #judged({ prediction, predictionIndex }: Pair, difference: string | undefined): void {
-    if (difference === undefined) {
-      this.#equal++
-      return
+  #judged({ prediction, predictionIndex }: Pair, judgement: Judgement): void {
+    switch (judgement.kind) {
+      case 'equal':
+        this.#equal++
+        if (judgement.identical) this.#identical++
+        break
+      case 'undecodable':
+        this.#undecodable++
+        this.#note(judgement.what, 1)
+        break
+      case 'different': {
+        this.#different++
+        if (this.#examples.length >= this.#options.examples) return
+        const { topic, partition } = prediction
+        const place = placeText({ topic, partition, offset: offsetOf(prediction, predictionIndex) })
+        this.#examples.push(`${place}: ${judgement.how}`)
+      }
     }
-    this.#different++
-    if (this.#examples.length >= this.#options.examples) return
-    const { topic, partition } = prediction
-    const place = placeText({ topic, partition, offset: offsetOf(prediction, predictionIndex) })
-    this.#examples.push(`${place}: ${difference}`)
   }
 
-  #model(name: string, version: string, sha256: string): Promise<ModelRerun | string> {
-    const key = [name, version, sha256].join('\n')
-    let model = this.#models.get(key)
-    if (model === undefined) {
-      model = this.#open(name, version, sha256)
-      this.#models.set(key, model)
-    }
-    return model
-  }
-
-  async #open(modelName: string, modelVersion: string, sha256: string): Promise<ModelRerun | string> {
-    const { settings, log, clock } = this.#options
-    if (modelName === '' || modelVersion === '') return 'they do not name a model and its version'
-    try {
-      const rerun = await ModelRerun.open({ ...settings, modelName, modelVersion }, this.#schemas, log, clock)
-      if (rerun.sha256.startsWith(sha256)) return rerun
-      await rerun.close()
-      return `model "${modelName}", version "${modelVersion}" in the store has another hash than ${sha256}`
-    } catch (error) {
-      if (error instanceof SluiceError && error.response === 'exit') return messageOf(error)
-      throw error
-    }
+  #note(why: string, count: number): void {
+    this.#notes.set(why, (this.#notes.get(why) ?? 0) + count)
   }
 }

@@ -151,7 +151,13 @@ export class Oracle {
       pending += inFirstOnly(inputs, outputs, settled, to, 0).count
       this.#found('foreign', partition, inFirstOnly(outputs, inputs, settled, to, examples), NO_INPUT)
       const torn = inBoth(outputs, inputs, reached, to, examples)
-      this.#found('torn', partition, torn, `the group’s offset is ${committedAfter[partition] ?? -1}`)
+      const offset = committedAfter[partition] ?? -1
+      this.#found(
+        'torn',
+        partition,
+        torn,
+        offset < 0 ? 'the group has no offset there' : `the group’s offset is ${offset}`,
+      )
     })
     const faultless = Object.values(this.#findings).every(({ count }) => count === 0)
     return {

@@ -8,7 +8,7 @@ import { SluiceError } from '../core/errors.ts'
 import { silentLog } from '../core/log.ts'
 import { parseLogPosition } from '../core/log-position.ts'
 import { ValueCheck } from '../value-check.ts'
-import { faultSummary, formatExample, formatReport } from './audit-report.ts'
+import { conclusion, formatExample, formatReport } from './audit-report.ts'
 import { type Command, refusePositionals } from './command.ts'
 import { ProgressLine } from './progress-line.ts'
 
@@ -19,7 +19,7 @@ export const audit: Command = {
   summary: 'checks that each input record is reflected exactly once',
   help: `Reads INPUT_TOPIC, OUTPUT_TOPIC and DEAD_LETTER_TOPIC as they are, while GROUP_ID works or rests, and counts records that
 are lost, doubled, misordered, torn (visible though not committed) or foreign (naming no input). It changes nothing.
-The exit code is 0 when there are none, otherwise 1.
+The exit code is 0 when there are none and nothing was left unread or, with --values, uncompared; otherwise 1.
 
   --from T, --to T  judge the input records from and before T: earliest, latest, an ISO time, or offset:PARTITION=OFFSET,…
   --values          also predict again with the model versions that the headers name, and compare
@@ -59,7 +59,7 @@ Example:
       await check?.close()
     }
     print(extra.json ? JSON.stringify(verdict, null, 2) : formatReport(verdict, plan))
-    if (!verdict.clean) throw new SluiceError('audit-failed', `Not exactly once: ${faultSummary(verdict)}.`)
+    if (!verdict.clean) throw new SluiceError('audit-failed', conclusion(verdict, plan))
   },
 }
 
@@ -79,7 +79,7 @@ function openCheck(settings: Settings, { inputTopic, examples }: AuditOptions): 
 }
 
 function withValues(verdict: AuditVerdict, values: ValueVerdict): AuditVerdict {
-  return { ...verdict, clean: verdict.clean && values.different.count === 0, values }
+  return { ...verdict, clean: verdict.clean && values.different.count === 0 && values.unchecked.count === 0, values }
 }
 
 async function untilStopped(plan: AuditOptions, signal: AbortSignal): Promise<AuditVerdict> {

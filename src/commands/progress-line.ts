@@ -25,7 +25,8 @@ export class ProgressLine {
     const now = this.#clock.now()
     if (this.#output.isTTY === true) {
       const text = `${bar(done, total)} ${this.#text(done, total, remark)}`
-      this.#output.write(`\r${text.slice(0, (this.#output.columns ?? 80) - 1)}\x1b[K`)
+      // A terminal that does not know its size says 0.
+      this.#output.write(`\r${text.slice(0, (this.#output.columns || 80) - 1)}\x1b[K`)
       this.#drawn = true
     } else if (now - this.#linedAt >= LINE_EVERY_MS) {
       this.#linedAt = now

@@ -1,6 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import { Coordinator } from './coordinator.ts'
 import type { PartitionOffsets } from './log-offsets.ts'
+import { type OffsetMark, parseMark } from './offset-mark.ts'
 import { type OpenTransaction, openTransactions } from './transactions.ts'
 
 export interface GroupViewOptions {
@@ -16,6 +17,14 @@ const BUDGET_MS = 30_000
 const POLL_MS = 50
 /** How often a coordinator looks for transactions that have timed out, and some time to end them. */
 const EXPIRY_MS = 15_000
+
+/** What a group has committed for a partition. */
+export interface MarkedOffset {
+  /** -1 where there is none. */
+  readonly offset: number
+  /** Which log it is an offset of; undefined where the offset does not say so. */
+  readonly mark: OffsetMark | undefined
+}
 
 /** A consumer group, as somebody sees it who is not a member: its offsets, and the transactions that move them. */
 export class GroupView {
@@ -39,16 +48,21 @@ export class GroupView {
    * show: what is returned can only be too low.
    */
   async committed(): Promise<PartitionOffsets> {
+    return (await this.committedWithMarks()).map(({ offset }) => offset)
+  }
+
+  /** As {@link committed}, with what the offsets say about themselves. */
+  async committedWithMarks(): Promise<MarkedOffset[]> {
     const { groupId, topic, partitions } = this.#options
-    const offsets = new Array<number>(partitions).fill(-1)
-    const asked = offsets.map((_, partition) => ({ partition }))
+    const committed = new Array<MarkedOffset>(partitions).fill({ offset: -1, mark: undefined })
+    const asked = committed.map((_, partition) => ({ partition }))
     const { responses } = await this.#coordinator.send(BUDGET_MS, broker =>
       broker.offsetFetch({ groupId, topics: [{ topic, partitions: asked }] }),
     )
-    for (const { partition, offset } of responses.find(answer => answer.topic === topic)?.partitions ?? []) {
-      offsets[partition] = Number(offset)
+    for (const { partition, offset, metadata } of responses.find(answer => answer.topic === topic)?.partitions ?? []) {
+      committed[partition] = { offset: Number(offset), mark: parseMark(metadata ?? '') }
     }
-    return offsets
+    return committed
   }
 
   /** The committed offsets once they are no longer behind what was seen, or when `patienceMs` have passed. */

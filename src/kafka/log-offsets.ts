@@ -4,6 +4,8 @@ import type { LogPosition } from '../core/log-position.ts'
 import { forgetAllBrokers } from './cluster.ts'
 import { leaderIdOf } from './offsets.ts'
 import { isConnectionTrouble, translate } from './protocol-errors.ts'
+import { topicIdOf } from './topic-ids.ts'
+import type { Uuid } from './wire.ts'
 
 /** Offsets of one topic, by partition. */
 export type PartitionOffsets = readonly number[]
@@ -21,6 +23,14 @@ export interface TopicView {
   readonly topic: string
   readonly partitions: number
   readonly clock: Clock
+}
+
+/** The id of the topic that has the name now (KIP-516). Throws as {@link resolvePosition}. */
+export function currentTopicId(view: TopicView): Promise<Uuid> {
+  const { cluster, topic } = view
+  return persist(view, `asking for the id of ${topic}`, async () => {
+    return topicIdOf(await cluster.findBroker({ nodeId: leaderIdOf(cluster, topic, 0) }), topic)
+  })
 }
 
 /** The first offset of each partition. Throws as {@link resolvePosition}. */
@@ -62,14 +72,17 @@ export async function resolvePosition(
   }
 }
 
-async function ask(view: TopicView, timestamp: number, isolationLevel: 0 | 1): Promise<PartitionOffsets> {
-  const { cluster, topic, clock } = view
+function ask(view: TopicView, timestamp: number, isolationLevel: 0 | 1): Promise<PartitionOffsets> {
+  return persist(view, `asking for offsets of ${view.topic}`, () => askLeaders(view, timestamp, isolationLevel))
+}
+
+async function persist<T>({ cluster, clock }: TopicView, doing: string, question: () => Promise<T>): Promise<T> {
   const backoff = new Backoff(20, 500)
   for (let tried = 1; ; tried++) {
     try {
-      return await askLeaders(view, timestamp, isolationLevel)
+      return await question()
     } catch (error) {
-      if (tried === TRIES) throw translate(error, `asking for offsets of ${topic}`, 'broker-unreachable')
+      if (tried === TRIES) throw translate(error, doing, 'broker-unreachable')
       if (isConnectionTrouble(error)) await forgetAllBrokers(cluster)
       await clock.sleep(backoff.next())
       await cluster.refreshMetadata().catch(() => {})

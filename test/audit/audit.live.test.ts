@@ -8,6 +8,7 @@ import { suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { vanished } from '../../src/audit/verdict.ts'
 import { type AuditVerdict, auditTopics, followTopics } from '../../src/auditing.ts'
+import { conclusion } from '../../src/commands/audit-report.ts'
 import { withAdmin } from '../support/broker.ts'
 import { runSluice } from '../support/sluice-process.ts'
 import { Testbed } from '../support/testbed.ts'
@@ -68,7 +69,7 @@ suite('sluice audit', { concurrency: true, timeout: 60_000 }, () => {
     }
     assert.deepEqual(vanished(early, verdict), [])
     const { equal, different, unchecked } = verdict.values!
-    assert.deepEqual([equal, different.count, unchecked], [verdict.predictions, 0, 0])
+    assert.deepEqual([equal, different.count, unchecked.count], [verdict.predictions, 0, 0])
   })
 
   test('topics written by hand: each fault is named', async () => {
@@ -112,6 +113,24 @@ suite('sluice audit', { concurrency: true, timeout: 60_000 }, () => {
     const ranged = JSON.parse(within.stdout) as AuditVerdict
     assert.deepEqual(faultsOf(ranged), { foreign: 1 })
     assert.equal(ranged.inputs, 16)
+  })
+
+  test('values of which none could be compared are not called right', async () => {
+    const made = await HandMade.create()
+    await made.feed(3)
+    await made.predict(0, range(0, 3)) // names a model, but no version
+    await made.commit([3])
+    const env = { ...made.env, INPUT_FORMAT: 'json', OUTPUT_FORMAT: 'json' }
+    const [{ code, stdout, stderr }, report] = await Promise.all([
+      audit(env, '--values', '--json'),
+      audit(env, '--values'),
+    ])
+    const { clean, values, ...verdict } = JSON.parse(stdout) as AuditVerdict
+    assert.deepEqual(faultsOf({ clean, ...verdict }), {})
+    assert.deepEqual([code, clean, values?.equal, values?.unchecked.count], [1, false, 0, 3])
+    assert.equal(values?.unchecked.reasons.version, 3)
+    assert.match(stderr, /no fault was found, but 3 of 3 values could not be compared\. \(audit-failed\)/)
+    assert.match(report.stdout, /^3 values unchecked: they do not name a model and its version$/m)
   })
 
   test('a group that moves on while it is read is not blamed', async () => {
@@ -181,6 +200,53 @@ suite('sluice audit', { concurrency: true, timeout: 60_000 }, () => {
     const [code] = await once(child, 'close')
     assert.equal(code, 1)
     assert.match(await report, /^Not exactly once: 1 lost, 1 doubled, 1 torn\.$/m)
+  })
+
+  test('offsets of a topic that was deleted, or past the end of the input, are not called right', async () => {
+    const made = await HandMade.create(2)
+    await made.feed(3)
+    for (const partition of [0, 1]) await made.predict(partition, range(0, 3))
+    const topicId = 'b2xkb2xkb2xkb2xkb2xkbw'
+    const judge = async () => {
+      const { clean, faults, strayOffsets, ...verdict } = await auditTopics(made.options)
+      const said = conclusion({ clean, faults, strayOffsets, ...verdict }, made.options)
+      return { clean, faults: Object.values(faults).filter(({ count }) => count > 0), strayOffsets, said }
+    }
+    await made.commit([3, 999_999])
+    assert.deepEqual(await judge(), {
+      clean: false,
+      faults: [],
+      strayOffsets: [{ partition: 1, offset: 999_999, end: 3 }],
+      said: `The group’s offset of ${made.input}/1 is 999,999, but the log ends at 3: it was set by hand, or the log has lost its end.`,
+    })
+    await made.commit([3, 3], { topicId })
+    const old = (partition: number) => ({ partition, offset: 3, end: 3, deletedTopicId: topicId })
+    assert.deepEqual(await judge(), {
+      clean: false,
+      faults: [],
+      strayOffsets: [old(0), old(1)],
+      said:
+        `The group’s offset of ${made.input}/0 belongs to a topic that was deleted (id ${topicId}): outputs made from it ` +
+        'name the same places as records of the new one and cannot be told apart. 1 more offset went astray.',
+    })
+    await made.commit([3, 3])
+    assert.equal((await judge()).said, 'Every input record is reflected exactly once.')
+  })
+
+  test('a group that has no offsets is asked about and blamed for nothing; a range names partitions that there are', async () => {
+    const made = await HandMade.create()
+    await made.feed(3)
+    await made.predict(0, range(0, 3))
+    const verdict = await auditTopics({ ...made.options, patienceMs: 50 })
+    assert.deepEqual([verdict.clean, faultsOf(verdict)], [false, {}])
+    const said = `Group ${made.group} has never committed an offset of ${made.input}, or Kafka has forgotten it: is GROUP_ID right?`
+    assert.equal(conclusion(verdict, made.options), said)
+
+    for (const option of ['from', 'to']) {
+      const range = { [option]: { kind: 'offsets' as const, offsets: new Map([[7, 3]]) } }
+      const message = `--${option} names partition 7, but ${made.input} has only partition 0`
+      await assert.rejects(auditTopics({ ...made.options, ...range }), { code: 'invalid-config', exitCode: 2, message })
+    }
   })
 
   test('input that retention took is not judged, outputs that it took are pointed at', async () => {

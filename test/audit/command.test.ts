@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { FAULT_KINDS, type FaultKind, type Finding } from '../../src/audit/verdict.ts'
-import type { AuditVerdict } from '../../src/auditing.ts'
+import type { AuditVerdict, ValueVerdict } from '../../src/auditing.ts'
 import { audit } from '../../src/commands/audit.ts'
 import { formatReport } from '../../src/commands/audit-report.ts'
 import { ProgressLine } from '../../src/commands/progress-line.ts'
@@ -10,7 +10,11 @@ import { brokers } from '../support/broker.ts'
 
 /** Runs the command in this process, on topics that need not exist. */
 function run(...argv: string[]): Promise<void> {
-  const env = { KAFKA_BROKERS: brokers().join(','), INPUT_TOPIC: 'audit-of-nothing', OUTPUT_TOPIC: 'b' }
+  return runWith({ INPUT_TOPIC: 'audit-of-nothing', OUTPUT_TOPIC: 'b' }, argv)
+}
+
+function runWith(topics: Record<string, string>, argv: readonly string[] = []): Promise<void> {
+  const env = { KAFKA_BROKERS: brokers().join(','), ...topics }
   const { signal } = new AbortController()
   const stderr = { write: () => assert.fail('nothing goes to standard error') }
   const print = () => assert.fail('nothing is printed')
@@ -34,11 +38,25 @@ const CLEAN: AuditVerdict = {
   outputs: [],
   atWork: false,
   committed: [1_000_000],
+  strayOffsets: [],
   unread: [],
   gaps: [],
   trimmed: [],
 }
 const SUBJECT = { groupId: 'g', inputTopic: 'in', outputTopic: 'out', deadLetterTopic: 'in.dlq' }
+
+/** Five values that are equal, three of them to the bit, and some that could not be compared. */
+function values(reasons: Partial<ValueVerdict['unchecked']['reasons']>): ValueVerdict {
+  const count = Object.values(reasons).reduce((sum, each) => sum + each, 0)
+  const all = { version: 0, memory: 0, input: 0, undecodable: 0, ...reasons }
+  return {
+    equal: 5,
+    identical: 3,
+    different: { count: 0, examples: [] },
+    unchecked: { count, reasons: all },
+    notes: [],
+  }
+}
 const report = (verdict: Partial<AuditVerdict>) => formatReport({ ...CLEAN, ...verdict }, SUBJECT)
 
 suite('the command', () => {
@@ -57,7 +75,13 @@ suite('the command', () => {
 
   test('names a topic that does not exist', async () => {
     const message = 'Topic audit-of-nothing does not exist.'
-    await assert.rejects(run(), { code: 'topic-missing', exitCode: 1, message })
+    const remedy = /^Correct its name, or create it/
+    await assert.rejects(run(), { code: 'topic-missing', exitCode: 1, message, remedy })
+  })
+
+  test('asks for the settings that nothing follows for', async () => {
+    const message = 'not set, but needed here: INPUT_TOPIC (--input-topic)'
+    await assert.rejects(runWith({ OUTPUT_TOPIC: 'b' }), { code: 'invalid-config', message })
   })
 })
 
@@ -82,9 +106,8 @@ suite('the report', () => {
       gaps: [{ topic: 'in', partition: 0, from: 3, to: 8 }],
       trimmed: [{ topic: 'out', partition: 1, start: 77 }],
       values: {
-        equal: 5,
+        ...values({ memory: 2 }),
         different: { count: 1, examples: ['out/0/1: its value is 00'] },
-        unchecked: 2,
         notes: ['so it is'],
       },
     })
@@ -97,10 +120,58 @@ suite('the report', () => {
       /^in\/0 lost records while it was read: reading went on at offset 8 instead of 3\.$/m,
       /^out\/1 begins at offset 77: /m,
       /^so it is$/m,
-      /^Not exactly once: 1,200 lost, 1 with another value, 1 open transaction, 1 partition not read\.$/m,
+      /^Not exactly once: 1,200 lost, 1 with another value, 1 open transaction, 1 partition not read; 2 values could not be compared\.$/m,
     ]) {
       assert.match(text, line)
     }
+  })
+})
+
+suite('the last sentence', () => {
+  const last = (verdict: Partial<AuditVerdict>) => report(verdict).split('\n').at(-1)!
+
+  test('says so where no input record was judged', () => {
+    assert.equal(last({ inputs: 0 }), 'No input record was judged.')
+  })
+
+  test('asks about a group that has no offset', () => {
+    const asked = 'Group g has never committed an offset of in, or Kafka has forgotten it: is GROUP_ID right?'
+    assert.equal(last({ clean: false, committed: [-1, -1] }), asked)
+    assert.doesNotMatch(last({ committed: [-1, 3] }), /never/)
+  })
+
+  test('tells offsets that are astray from faults', () => {
+    const lost = { count: 1, examples: [] }
+    const strayOffsets = [
+      { partition: 0, offset: 7_000, end: 2_596 },
+      { partition: 1, offset: 5, end: 9, deletedTopicId: 'old' },
+    ]
+    const verdict = { clean: false, strayOffsets, faults: { ...NO_FAULTS, lost } }
+    assert.match(
+      last(verdict),
+      /^The group’s offset of in\/0 is 7,000, but .* 2,596: .* astray\. Not exactly once: 1 lost\.$/,
+    )
+    assert.match(report(verdict), /^stray offsets +2 /m)
+    assert.match(report(verdict), /^stray offset: in\/0, 7000: past the end of the log, 2596$/m)
+    assert.match(report(verdict), /^stray offset: in\/1, 5: of a deleted topic, id old$/m)
+  })
+})
+
+suite('the report of values', () => {
+  test('says how many were equal, and to the bit', () => {
+    const text = report({ values: values({}) })
+    assert.match(text, /^values equal +5 .* predicts the same, to the bit 3 times$/m)
+    assert.match(text, /^values unchecked +0 /m)
+    assert.match(text, /\n\nEvery input record is reflected exactly once\.$/)
+  })
+
+  test('does not call right what could not be compared, and says why it could not', () => {
+    const text = report({ clean: false, values: values({ version: 100, undecodable: 1 }) })
+    assert.match(text, /^values unchecked +101 /m)
+    assert.match(text, /^ {2}version +100 {2}the model version/m)
+    assert.match(text, /^ {2}undecodable +1 /m)
+    assert.doesNotMatch(text, /memory|exactly once/)
+    assert.match(text, /\n\nNot known to be right: no fault was found, but 101 of 106 values could not be compared\.$/)
   })
 })
 
@@ -118,6 +189,12 @@ suite('progress', () => {
     assert.deepEqual(written.slice(1), ['\r\x1b[K', 'lost: in/0/1\n'])
     line.clear()
     assert.equal(written.length, 3, 'nothing to take away')
+  })
+
+  test('a terminal that does not know its size gets the whole line', () => {
+    const written: string[] = []
+    new ProgressLine({ isTTY: true, columns: 0, write: text => written.push(text) }, new FakeClock()).show(0, 9, '')
+    assert.equal(written[0], '\r[........................] 0 % of 9 records, 0/s\x1b[K')
   })
 
   test('elsewhere is a line every few seconds', async () => {

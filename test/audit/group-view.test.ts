@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import { strayOffsets } from '../../src/audit-offsets.ts'
 import { GroupView } from '../../src/kafka/group-view.ts'
 import { sizeOfCompactString, WireWriter } from '../../src/kafka/wire.ts'
 import { FakeClock } from '../pipeline/fake-clock.ts'
@@ -111,5 +112,41 @@ suite('a group, seen from outside', () => {
     brokers.members = 1
     brokers.open = [brokers.clock.wallTime() - 2 * MINUTE]
     assert.deepEqual(await stranded(brokers), [ID])
+  })
+})
+
+suite('offsets that may be astray', () => {
+  const [OLD, NEW] = ['b2xkb2xkb2xkb2xkb2xkbw', 'bmV3bmV3bmV3bmV3bmV3bg'] as const
+
+  /** A group at `offset` of topic `of`, and a leader that answers with these ids in turn, and ends its log at 5. */
+  const look = async (offset: number, of: string | undefined, ids: readonly string[]) => {
+    const clock = new FakeClock()
+    const answers = [...ids]
+    const topics = () => [{ errorCode: 0, name: 'in', topicId: answers.length > 1 ? answers.shift() : answers[0] }]
+    const leader = {
+      connectionPool: { send: async () => ({ topics: topics() }) },
+      listOffsets: async () => ({ responses: [{ partitions: [{ partition: 0, offset: '5' }] }] }),
+    }
+    const cluster = {
+      findTopicPartitionMetadata: () => [{ partitionId: 0, leader: 1 }],
+      findBroker: async () => leader,
+    } as unknown as KafkajsCluster
+    const mark = of === undefined ? undefined : { topicId: of }
+    const group = { committedWithMarks: async () => [{ offset, mark }] } as unknown as GroupView
+    const found = strayOffsets(group, { cluster, topic: 'in', partitions: 1, clock })
+    await clock.advance(1_000)
+    return found
+  }
+
+  test('are those of another topic, or past the end', async () => {
+    assert.deepEqual(await look(5, NEW, [NEW]), [])
+    assert.deepEqual(await look(5, undefined, [NEW]), [])
+    assert.deepEqual(await look(-1, undefined, [NEW]), [])
+    assert.deepEqual(await look(6, NEW, [NEW]), [{ partition: 0, offset: 6, end: 5 }])
+    assert.deepEqual(await look(3, OLD, [NEW]), [{ partition: 0, offset: 3, end: 5, deletedTopicId: OLD }])
+  })
+
+  test('and not those of a topic that the leader has not heard of yet', async () => {
+    assert.deepEqual(await look(3, NEW, [OLD, NEW]), [])
   })
 })

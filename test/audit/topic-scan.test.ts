@@ -4,12 +4,22 @@ import { systemClock } from '../../src/core/clock.ts'
 import { offsetOf } from '../../src/core/record-batch.ts'
 import { TopicScan } from '../../src/kafka/topic-scan.ts'
 import { sizeOfUvarint, WireWriter } from '../../src/kafka/wire.ts'
-import { type Asked, type AskedPartition, closed, ScriptedCluster, TOPIC_ID } from '../kafka/scripted-cluster.ts'
+import {
+  type Asked,
+  type AskedPartition,
+  closed,
+  described,
+  ScriptedCluster,
+  TOPIC_ID,
+} from '../kafka/scripted-cluster.ts'
 import { stockBatch } from '../kafka/stock.ts'
 
 const LIMITS = { patienceMs: 1_000 }
 const NOT_LEADER = 6
 const NOT_AUTHORISED = 29
+const UNKNOWN_TOPIC_ID = 100
+/** The id of a topic of the same name that was made later. */
+const NEW_ID = 'bmV3LXRvcGljLWlkLS0tLQ'
 const END = 1_000
 
 interface Part {
@@ -141,6 +151,67 @@ suite('reading from brokers that fail', { timeout: 20_000 }, () => {
     scripted.next('fetch', async () => answer({ 0: { records: await two() } }))
     assert.deepEqual(await scan.readTo([6, 0], LIMITS), [])
     assert.deepEqual(seen[0], [0, 1, 2, 3, 4, 5])
+  })
+
+  /** The topic was created again: its records are those from 0 on, and leader 1 is the first to say so. */
+  const createdAgain = (scripted: ScriptedCluster, onBegun = () => {}) => {
+    scripted.leaders['in/1'] = 2
+    scripted.next('metadata', described('in'), described('in')) // each leader is asked before the first fetch
+    scripted.otherwise('metadata', described('in', NEW_ID))
+    scripted.otherwise('listOffsets', ({ request }: Asked) => {
+      setImmediate(onBegun) // what the scan does about the answer takes no time
+      const [{ partitions }] = request.topics
+      return { responses: [{ topic: 'in', partitions: partitions.map((each: object) => ({ ...each, offset: '0' })) }] }
+    })
+  }
+  const refusal = (partition: number) => answer({ [partition]: { errorCode: UNKNOWN_TOPIC_ID } })
+
+  test('records of a topic that was deleted do not move the one that was created after it', async () => {
+    const scripted = new ScriptedCluster()
+    const begun = Promise.withResolvers<void>()
+    createdAgain(scripted, begun.resolve)
+    let ofNew = 0
+    scripted.otherwise('fetch', async (asked: Asked) => {
+      const [{ topicId, partition, position }] = asked.request
+      if (topicId === NEW_ID) {
+        ofNew++
+        return twoOfEach(asked)
+      }
+      if (position === 0) return twoOfEach(asked)
+      if (partition === 0) return refusal(0)
+      // Leader 2 takes its time: its answer of the old log comes when the partition has begun anew.
+      await begun.promise
+      return twoOfEach(asked)
+    })
+    const { scan, seen } = scanOf(scripted)
+    assert.deepEqual(await scan.readTo([2, 2], LIMITS), [])
+    assert.deepEqual(await scan.readTo([4, 4], LIMITS), [])
+    assert.equal(ofNew, 4)
+    assert.deepEqual(seen, [
+      [0, 1, 0, 1, 2, 3],
+      [0, 1, 0, 1, 2, 3],
+    ])
+    assert.equal(scan.gaps.length, 2)
+  })
+
+  test('two leaders that say so at the same time are heard once', async () => {
+    const scripted = new ScriptedCluster()
+    createdAgain(scripted)
+    scripted.otherwise('fetch', (asked: Asked) => {
+      const [{ topicId, partition, position }] = asked.request
+      return topicId === NEW_ID || position === 0 ? twoOfEach(asked) : refusal(partition)
+    })
+    const { scan, seen } = scanOf(scripted)
+    assert.deepEqual(await scan.readTo([2, 2], LIMITS), [])
+    assert.deepEqual(await scan.readTo([4, 4], LIMITS), [])
+    assert.deepEqual(seen[0], [0, 1, 0, 1, 2, 3])
+    assert.deepEqual(
+      scan.gaps.map(({ partition, from, to }) => [partition, from, to]),
+      [
+        [0, 2, 0],
+        [1, 2, 0],
+      ],
+    )
   })
 
   test('ends where waiting cannot help', async () => {

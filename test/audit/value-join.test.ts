@@ -26,7 +26,7 @@ suite('predictions and their inputs are brought together', () => {
     join.input(inputs(1, [2, 3]))
     assert.deepEqual(pairs(join), ['1/3 = 9'])
     join.finish()
-    assert.equal(join.unchecked, 0)
+    assert.deepEqual([join.dropped, join.alone], [0, 0])
   })
 
   test('nothing is kept of inputs that all have an answer', () => {
@@ -43,7 +43,7 @@ suite('predictions and their inputs are brought together', () => {
     assert.equal(join.take().length, 4)
   })
 
-  test('the oldest inputs go when the budget is spent, and their predictions are unchecked', () => {
+  test('the oldest inputs go when the budget is spent, and their predictions are counted as dropped', () => {
     const join = joinOf(30_000)
     const value = Buffer.alloc(1_000)
     for (let at = 0; at < 50; at += 5) {
@@ -61,11 +61,10 @@ suite('predictions and their inputs are brought together', () => {
     join.prediction(outputs(OUTPUT, 0, 0, sources(0, range(0, 50))))
     const found = pairs(join)
     assert.equal(found.at(-1), '0/49 = 49')
-    assert.equal(found.length + join.unchecked, 50)
-    assert.equal(join.unchecked, 25)
+    assert.deepEqual([found.length, join.dropped, join.alone], [25, 25, 0])
   })
 
-  test('the oldest predictions go when the budget is spent, and are unchecked', () => {
+  test('the oldest predictions go when the budget is spent, and are counted as dropped', () => {
     const join = joinOf(30_000)
     const value = Buffer.alloc(1_000)
     for (let at = 0; at < 50; at += 5) {
@@ -79,16 +78,15 @@ suite('predictions and their inputs are brought together', () => {
     }
     assert.equal(join.isCrowded('output'), true)
     join.input(inputs(0, range(0, 50)))
-    assert.equal(join.take().length, 25)
-    assert.equal(join.unchecked, 25)
+    assert.deepEqual([join.take().length, join.dropped, join.alone], [25, 25, 0])
   })
 
-  test('a prediction whose input has no record, or is never read, is unchecked', () => {
+  test('a prediction whose input has no record, or is never read, stays alone', () => {
     const join = joinOf()
     join.input(inputs(0, [0, 3]))
     join.prediction(outputs(OUTPUT, 0, 0, sources(0, [1, 7])))
     join.finish()
-    assert.deepEqual([join.take().length, join.unchecked], [0, 2])
+    assert.deepEqual([join.take().length, join.dropped, join.alone], [0, 0, 2])
   })
 
   test('predictions for records outside the range, or for none, are left alone', () => {
@@ -96,6 +94,6 @@ suite('predictions and their inputs are brought together', () => {
     join.input(inputs(0, range(0, 2)))
     join.prediction(outputs(OUTPUT, 0, 0, [source(0, 2), undefined, 'else/0/0', source(4, 0), source(0, 1)]))
     join.finish()
-    assert.deepEqual([join.take().length, join.unchecked], [1, 0])
+    assert.deepEqual([join.take().length, join.dropped, join.alone], [1, 0, 0])
   })
 })

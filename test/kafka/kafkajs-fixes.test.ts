@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
-import { createConnection, createServer, type Socket } from 'node:net'
+import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { silentLog } from '../../src/core/log.ts'
 import { clusterTools, forgetAllBrokers, forgetBroker } from '../../src/kafka/cluster.ts'
@@ -26,7 +26,7 @@ async function addBroker(cluster: KafkajsCluster, nodeId: number): Promise<Kafka
 }
 
 /** A server that takes connections and never says a word. */
-async function silentServer(t: TestContext): Promise<{ accepted: readonly Socket[]; port: number }> {
+async function silentServer(t: TestContext): Promise<{ server: Server; accepted: readonly Socket[]; port: number }> {
   const accepted: Socket[] = []
   const server = createServer(socket => accepted.push(socket))
   t.after(() => {
@@ -34,7 +34,7 @@ async function silentServer(t: TestContext): Promise<{ accepted: readonly Socket
     for (const socket of accepted) socket.destroy()
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  return { accepted, port: (server.address() as { port: number }).port }
+  return { server, accepted, port: (server.address() as { port: number }).port }
 }
 
 const partition = (partitionId: number, partitionErrorCode: number) => ({ partitionId, partitionErrorCode, leader: 1 })
@@ -83,7 +83,7 @@ test('a broker that takes the connection and does not answer the handshake is no
 })
 
 test('two that need a closed connection at once open one socket', async t => {
-  const { accepted, port } = await silentServer(t)
+  const { server, accepted, port } = await silentServer(t)
   const connectionPool = (await createCluster().brokerPool.connectionPoolBuilder.build({
     host: '127.0.0.1',
     port,
