@@ -40,6 +40,8 @@ interface Sample {
   readonly minutes: number
   readonly rssMiB: number
   readonly heapMiB: number
+  /** Outside of the heap, and counted by it: what was fetched, what is to be sent, tensors. */
+  readonly externalMiB: number
   readonly records: number
   readonly lag: number
 }
@@ -76,6 +78,7 @@ async function sampleUntil(
       minutes: (performance.now() - begun) / 60_000,
       rssMiB: rssMiB(worker.pid),
       heapMiB: (await worker.metric('nodejs_heap_size_used_bytes')) / 2 ** 20,
+      externalMiB: (await worker.metric('nodejs_external_memory_bytes')) / 2 ** 20,
       records,
       lag: flood.published - records,
     }
@@ -124,6 +127,7 @@ function chart(samples: readonly Sample[]): string {
     y: 'MiB',
     series: [
       { name: 'resident', colour: '#1f5fa8', points: points(sample => sample.rssMiB) },
+      { name: 'buffers', colour: '#3d8b40', points: points(sample => sample.externalMiB) },
       { name: 'JavaScript heap', colour: '#c2571a', points: points(sample => sample.heapMiB) },
     ],
   })
