@@ -1,9 +1,9 @@
 import { headerTexts } from '../src/audit/header-walker.ts'
 import { type RecordBatch, valueBytes } from '../src/core/record-batch.ts'
+import { POISON_HEADER } from '../test/support/workload.ts'
 
-/** Headers of the input, which are passed on: which row a good record holds, or what is wrong with a bad one. */
+/** A header of the input, which is passed on: which row a good record holds. A bad one says what is wrong with it. */
 export const ROW_HEADER = 'row'
-export const POISON_HEADER = 'poison'
 
 const NAMES = [ROW_HEADER, POISON_HEADER, 'error-code', 'source'].map(name => Buffer.from(name))
 const MOST_EXAMPLES = 5

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Kafka, logLevel, type Message, type Producer } from 'kafkajs'
 import '../src/kafka/kafkajs-fixes.ts'
-import { irisWorkload } from '../test/support/workload.ts'
-import { POISON_HEADER, ROW_HEADER } from './answers.ts'
+import { irisWorkload, POISON_HEADER } from '../test/support/workload.ts'
+import { ROW_HEADER } from './answers.ts'
 
 export interface GeneratorOptions {
   readonly brokers: readonly string[]

@@ -5,19 +5,12 @@ import type { Stage } from '../stage.ts'
 /** What is promised of a broker that comes back. */
 const BACK_LIMIT_MS = 5_000
 
-async function crashAndRestart(stage: Stage): Promise<Strike> {
-  const [broker] = stage.servers.nodes
-  await broker!.kill()
+/** The only broker ends in this way, and is back a moment later. */
+async function restart(stage: Stage, end: (broker: Broker) => Promise<void>): Promise<Strike> {
+  const broker = stage.servers.nodes[0]!
+  await end(broker)
   await stage.moment(2_000)
-  await broker!.start()
-  return { since: Date.now() }
-}
-
-async function stopAndRestart(stage: Stage): Promise<Strike> {
-  const [broker] = stage.servers.nodes
-  await broker!.stop({ keepData: true })
-  await stage.moment(2_000)
-  await broker!.start()
+  await broker.start()
   return { since: Date.now() }
 }
 
@@ -55,7 +48,7 @@ export const BROKER_FAULTS: readonly Fault[] = [
     short: [0],
     servers: 'broker',
     limitMs: BACK_LIMIT_MS,
-    strike: crashAndRestart,
+    strike: stage => restart(stage, broker => broker.kill()),
   },
   {
     name: 'broker-stop',
@@ -63,7 +56,7 @@ export const BROKER_FAULTS: readonly Fault[] = [
     strikes: 10,
     servers: 'broker',
     limitMs: BACK_LIMIT_MS,
-    strike: stopAndRestart,
+    strike: stage => restart(stage, broker => broker.stop({ keepData: true })),
   },
   {
     name: 'broker-pause',

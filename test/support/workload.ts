@@ -21,7 +21,7 @@ export interface WorkloadOptions {
 }
 
 /** The header of a bad record that names the error code of its dead letter. */
-const POISON_HEADER = 'poison'
+export const POISON_HEADER = 'poison'
 
 const GOOD = frame(IRIS_SCHEMA_ID, goldenSamples('iris-classifier')[0]!.input)
 
