@@ -12,6 +12,8 @@ import type { Health } from './ops/health.ts'
 import type { Metrics } from './ops/metrics.ts'
 import { AssignedTasks } from './pipeline/assignment.ts'
 import { Batcher } from './pipeline/batcher.ts'
+import { CommitTurns } from './pipeline/commit-turns.ts'
+import { InFlightBudget } from './pipeline/in-flight.ts'
 import { PartitionTask } from './pipeline/partition-task.ts'
 import { identityOf, type ServedModel } from './serving.ts'
 
@@ -53,6 +55,8 @@ export class Replica {
   readonly #logs = new Map<number, PartitionLog>()
   readonly #fetcher: Fetcher
   readonly #batcher: Batcher
+  readonly #inFlight: InFlightBudget
+  readonly #turns: CommitTurns
   readonly #tasks: AssignedTasks
   readonly #membership: Membership
   /** Partitions of the first assignment whose tasks have neither begun to run nor said why they cannot. */
@@ -62,6 +66,12 @@ export class Replica {
     this.#options = options
     this.#fetcher = this.#createFetcher()
     this.#batcher = this.#createBatcher()
+    const { settings, tools } = options
+    this.#inFlight = new InFlightBudget(
+      { records: settings.maxInFlightRecordsTotal, bytes: settings.maxInFlightBytesTotal },
+      { records: settings.maxInFlightRecords, bytes: settings.maxInFlightBytes },
+    )
+    this.#turns = new CommitTurns(settings.maxConcurrentCommits, tools.clock)
     this.#tasks = this.#createTasks()
     this.#membership = this.#createMembership()
   }
@@ -164,8 +174,8 @@ export class Replica {
       telemetry: tools.metrics.partition({ topic, partition, model: name, version }),
       log,
       clock,
-      maxInFlight: settings.maxInFlightRecords,
-      maxInFlightBytes: settings.maxInFlightBytes,
+      inFlight: this.#inFlight,
+      turns: this.#turns,
       maxOutputBytes: settings.maxOutputBytes,
       commitIntervalMs: settings.commitIntervalMs,
       limit,

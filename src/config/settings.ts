@@ -170,6 +170,13 @@ const SETTINGS = {
     'Shortest time from one transaction of a partition to the next.',
     ms,
   ),
+  maxConcurrentCommits: set(
+    'Delivery',
+    integer(1, 1024),
+    4,
+    'Most transactions of this worker under way at once; more partitions than this take turns, and their transactions grow instead.',
+    { unit: 'transactions' },
+  ),
   sessionTimeoutMs: set(
     'Delivery',
     milliseconds(1000),
@@ -211,6 +218,20 @@ const SETTINGS = {
     integer(1024, MAX_BYTES),
     33_554_432,
     'Bytes of one partition that are read but not committed; then its reading pauses.',
+    bytes,
+  ),
+  maxInFlightRecordsTotal: set(
+    'Limits',
+    integer(1, 100_000_000),
+    262_144,
+    'Records of all partitions of this worker that are read but not committed; none may hold more than is left for the others.',
+    { unit: 'records' },
+  ),
+  maxInFlightBytesTotal: set(
+    'Limits',
+    integer(1024, 2 ** 40),
+    134_217_728,
+    'Memory of the records of all partitions that are read but not committed, likewise.',
     bytes,
   ),
   maxRecordBytes: set(

@@ -40,6 +40,11 @@ export function offsetOf(batch: RecordBatch, index: number): number {
   return batch.baseOffset + batch.columns[index * COLUMNS + Column.offsetDelta]!
 }
 
+/** Bytes that a batch keeps from being used otherwise: its records and where their parts are. */
+export function memoryOf({ bytes, columns, timestamps }: RecordBatch): number {
+  return bytes.length + columns.byteLength + timestamps.byteLength
+}
+
 /** The key's bytes, a view, or null. */
 export function keyBytes(batch: RecordBatch, index: number): Buffer | null {
   return slice(batch, index * COLUMNS + Column.keyStart)

@@ -59,12 +59,21 @@ export class FencedError extends Error {
   }
 }
 
+/** What a partition may still take. Both are positive; one batch may exceed them. */
+export interface Room {
+  readonly records: number
+  /** Of memory, which is more than the bytes of a fetch where batches are compressed. */
+  readonly bytes: number
+}
+
 /** A partition as the fetcher sees it. */
 export interface FetchTarget {
   readonly topic: string
   readonly partition: number
   /** The offset to read next, or undefined while nothing is wanted (not running, or enough in flight). */
   readonly position: number | undefined
+  /** How much is wanted from there: what exceeds it is fetched again when there is room. Undefined when `position` is. */
+  readonly room: Room | undefined
   /** Takes what was fetched from exactly `position`, be it nothing; synchronous, keeps the batches. */
   accept(fetched: FetchedRecords): void
   /** The position cannot be read (out of range, a corrupt batch): the task decides. */

@@ -1,31 +1,20 @@
 import { Backoff, LONGEST_BROKER_WAIT_MS } from '../core/backoff.ts'
-import type { Clock } from '../core/clock.ts'
 import { SluiceError } from '../core/errors.ts'
 import { Signal } from '../core/signal.ts'
 import type { FetchTarget } from '../core/transaction.ts'
 import { forgetBroker } from './cluster.ts'
+import { FetchPlan, type FetchPlanOptions, type Wanted } from './fetch-plan.ts'
 import { type EpochEnd, type FetchOptions, fetchRecords, type PartitionRecords } from './fetch-protocol.ts'
 import { leaderIdOf } from './offsets.ts'
-import type { PartitionLog } from './partition-log.ts'
 import { isConnectionTrouble, translate, typeOfCode } from './protocol-errors.ts'
 import { readRecordBatches } from './record-batch-reader.ts'
 
-export interface FetcherOptions {
+export interface FetcherOptions extends Omit<FetchPlanOptions, 'leaderOf'> {
   readonly cluster: KafkajsCluster
   readonly topic: string
-  /** The log that each task reads, by partition: set before the task has a position. */
-  readonly logs: ReadonlyMap<number, PartitionLog>
-  readonly clock: Clock
-  /** How long the broker may hold a fetch back while there is nothing new. */
-  readonly maxWaitMs: number
-  /** Bytes for each partition in one fetch; a larger record comes alone. */
-  readonly maxPartitionBytes: number
   /** What keeps this replica from reading what a broker leads; undefined when nothing does any more. */
   readonly onCondition: (nodeId: number, error: SluiceError | undefined) => void
 }
-
-/** Bytes in one fetch over all partitions. */
-const MAX_FETCH_BYTES = 16 * 1024 * 1024
 
 /** What the broker says when the leader moved: look it up and ask again. */
 const STALE_LEADER = new Set([
@@ -50,7 +39,7 @@ const STALE_LEADER = new Set([
  */
 export class Fetcher {
   readonly #options: FetcherOptions
-  readonly #targets = new Map<number, FetchTarget>()
+  readonly #plan: FetchPlan
   readonly #loops = new Map<number, FetchLoop>()
   /** By partition: the position from which the last answer held nothing within the log. */
   readonly #suspected = new Map<number, number>()
@@ -58,17 +47,20 @@ export class Fetcher {
 
   constructor(options: FetcherOptions) {
     this.#options = options
+    const { cluster } = options
+    this.#plan = new FetchPlan({
+      ...options,
+      leaderOf: ({ topic, partition }) => leaderIdOf(cluster, topic, partition),
+    })
   }
 
   add(target: FetchTarget): void {
-    this.#targets.set(target.partition, target)
+    this.#plan.add(target)
     this.wake()
   }
 
   remove(target: FetchTarget): void {
-    if (this.#targets.get(target.partition) !== target) return
-    this.#targets.delete(target.partition)
-    this.wake()
+    if (this.#plan.remove(target)) this.wake()
   }
 
   /** A task wants data that did not before. */
@@ -85,14 +77,10 @@ export class Fetcher {
     await Promise.all([...this.#loops.values()].map(loop => loop.done))
   }
 
-  #leaderOf(target: FetchTarget): number {
-    return leaderIdOf(this.#options.cluster, target.topic, target.partition)
-  }
-
   /** A loop for every broker that leads a partition of ours; leaders move whenever the metadata is read again. */
   #ensureLoops(): void {
-    for (const target of this.#targets.values()) {
-      const nodeId = this.#leaderOf(target)
+    for (const { topic, partition } of this.#plan.targets) {
+      const nodeId = leaderIdOf(this.#options.cluster, topic, partition)
       if (this.#loops.has(nodeId)) continue
       const loop: FetchLoop = { wake: new Signal(), done: Promise.resolve() }
       this.#loops.set(nodeId, loop) // before it starts, because it looks for missing loops itself
@@ -105,9 +93,9 @@ export class Fetcher {
     const backoff = new Backoff(50, LONGEST_BROKER_WAIT_MS)
     while (!this.#stop.signal.aborted) {
       this.#ensureLoops()
-      const wanted = this.#wantedFrom(nodeId)
+      const wanted = this.#plan.wantedFrom(nodeId)
       if (wanted.length === 0) {
-        if (!this.#leads(nodeId)) return this.#handOver(nodeId)
+        if (!this.#plan.leads(nodeId)) return this.#handOver(nodeId)
         await wake.wait()
         continue
       }
@@ -127,38 +115,17 @@ export class Fetcher {
       }
       await this.#recover()
       await clock.sleep(backoff.next(), this.#stop.signal)
-      if (!this.#leads(nodeId)) return this.#handOver(nodeId)
+      if (!this.#plan.leads(nodeId)) return this.#handOver(nodeId)
     }
-  }
-
-  #wantedFrom(nodeId: number): Wanted[] {
-    const wanted: Wanted[] = []
-    for (const target of this.#targets.values()) {
-      const { position } = target
-      const log = this.#options.logs.get(target.partition)
-      if (position === undefined || log === undefined) continue
-      if (this.#leaderOf(target) === nodeId) wanted.push({ target, position, log })
-    }
-    return wanted
   }
 
   /** Returns whether this broker still has all the partitions that it was asked for. */
   async #fetchOnce(nodeId: number, wanted: readonly Wanted[]): Promise<boolean> {
-    const { cluster, topic, maxWaitMs, maxPartitionBytes } = this.#options
+    const { cluster, topic } = this.#options
     if (nodeId === NO_LEADER) throw new SluiceError('broker-unreachable', `A partition of ${topic} has no leader now.`)
     await cluster.refreshMetadataIfNecessary()
     const broker = await cluster.findBroker({ nodeId })
-    const answers = await this.#ask(broker, {
-      maxWaitMs,
-      maxBytes: MAX_FETCH_BYTES,
-      partitions: shuffled(wanted).map(({ target, position, log }) => ({
-        topicId: log.topicId,
-        partition: target.partition,
-        position,
-        lastFetchedEpoch: log.epochBefore(position),
-        maxBytes: maxPartitionBytes,
-      })),
-    })
+    const answers = await this.#ask(broker, this.#plan.request(nodeId, wanted))
     let current = true
     for (const answer of answers) current = this.#deliver(answer, wanted) && current
     return current
@@ -183,19 +150,21 @@ export class Fetcher {
     const asked = wanted.find(({ target }) => target.partition === answer.partition)
     if (asked === undefined) return true
     const { target, position, log } = asked
-    if (!this.#isCurrent(asked)) return true
+    if (!this.#plan.isCurrent(asked)) return true
     const type = typeOfCode(answer.errorCode)
     try {
       if (type !== undefined) throw this.#refusal(type, answer, position)
       if (answer.diverging !== undefined) throw truncatedBelow(target, position, answer.diverging)
-      const { batches, nextOffset } = readRecordBatches({
+      const { batches, nextOffset, bytesRead } = readRecordBatches({
         topic: target.topic,
         partition: answer.partition,
         bytes: answer.records,
         fetchOffset: position,
         aborted: answer.aborted,
         endOfLog: answer.highWatermark,
+        room: target.room,
       })
+      this.#plan.learn(target, bytesRead, batches)
       if (answer.records.length > 0 && nextOffset === position) return this.#suspect(asked, answer.highWatermark)
       this.#suspected.delete(answer.partition)
       log.fetched(answer.records, nextOffset, answer.highWatermark)
@@ -216,16 +185,6 @@ export class Fetcher {
     this.#suspected.set(target.partition, position)
     if (again) throw beyondEnd(target, position, end)
     return true
-  }
-
-  /** Whether the task still stands where it stood when this was asked for. */
-  #isCurrent({ target, position, log }: Wanted): boolean {
-    const { partition } = target
-    return (
-      this.#targets.get(partition) === target &&
-      target.position === position &&
-      this.#options.logs.get(partition) === log
-    )
   }
 
   #refusal(type: string, answer: PartitionRecords, position: number): Error {
@@ -254,10 +213,6 @@ export class Fetcher {
     }
   }
 
-  #leads(nodeId: number): boolean {
-    return [...this.#targets.values()].some(target => this.#leaderOf(target) === nodeId)
-  }
-
   /** This broker leads nothing any more: the loops of the new leaders take over. */
   #handOver(nodeId: number): void {
     this.#loops.delete(nodeId)
@@ -282,20 +237,4 @@ interface FetchLoop {
   done: Promise<void>
 }
 
-interface Wanted {
-  readonly target: FetchTarget
-  readonly position: number
-  readonly log: PartitionLog
-}
-
 const NO_LEADER = -1
-
-/** The broker fills an answer in the order of the request: a turning order keeps partitions equal (KIP-74). */
-function shuffled<T>(items: readonly T[]): T[] {
-  const copy = [...items]
-  for (let i = copy.length - 1; i > 0; i--) {
-    const j = Math.floor(Math.random() * (i + 1))
-    ;[copy[i], copy[j]] = [copy[j]!, copy[i]!]
-  }
-  return copy
-}

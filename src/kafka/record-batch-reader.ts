@@ -1,6 +1,7 @@
 import { crc32c } from '@node-rs/crc32'
 import { messageOf, SluiceError } from '../core/errors.ts'
-import type { RecordBatch } from '../core/record-batch.ts'
+import { memoryOf, type RecordBatch } from '../core/record-batch.ts'
+import type { Room } from '../core/transaction.ts'
 import { type AbortedTransaction, AbortedTransactions } from './aborted-transactions.ts'
 import { Attribute, BATCH_HEADER_BYTES, BatchField, LENGTH_PREFIX_BYTES, MAGIC, readInt64 } from './batch-layout.ts'
 import { CODECS, decompress } from './compression.ts'
@@ -8,6 +9,7 @@ import { parseRecords } from './record-parser.ts'
 import { MalformedBytesError, VarintReader } from './varint.ts'
 
 const DEFAULT_MAX_DECOMPRESSED_BYTES = 256 * 1024 * 1024
+const UNLIMITED: Room = { records: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY }
 
 /** The records of one partition in one Fetch response. */
 export interface RecordSet {
@@ -22,6 +24,8 @@ export interface RecordSet {
   readonly endOfLog?: number
   /** The most that one compressed batch may grow to; 256 MiB unless told. */
   readonly maxDecompressedBytes?: number
+  /** Once so many records, or so much memory, have been read, the rest is left for another fetch. Unlimited unless given. */
+  readonly room?: Room | undefined
 }
 
 /** What a record set holds for a read_committed reader. */
@@ -30,6 +34,8 @@ export interface ReadBatches {
   readonly batches: RecordBatch[]
   /** Past the last batch read, control batches and aborted ones included; `fetchOffset` where there was none. */
   readonly nextOffset: number
+  /** Of `bytes`: those of the batches read. */
+  readonly bytesRead: number
 }
 
 /**
@@ -43,9 +49,10 @@ export function readRecordBatches(set: RecordSet): ReadBatches {
   const aborted = new AbortedTransactions(set.aborted)
   const batches: RecordBatch[] = []
   let nextOffset = set.fetchOffset
+  let { records, bytes } = set.room ?? UNLIMITED
   let at = 0
   let expected = 0
-  while (at < set.bytes.length) {
+  while (at < set.bytes.length && records > 0 && bytes > 0) {
     try {
       const header = readHeader(set.bytes, at, expected)
       if (header === undefined) {
@@ -54,7 +61,11 @@ export function readRecordBatches(set: RecordSet): ReadBatches {
       }
       if (header.lastOffset >= (set.endOfLog ?? Number.POSITIVE_INFINITY)) break
       const batch = readBatch(set, header, aborted)
-      if (batch !== undefined) batches.push(batch)
+      if (batch !== undefined) {
+        batches.push(batch)
+        records -= batch.count
+        bytes -= memoryOf(batch)
+      }
       at = header.end
       expected = header.lastOffset + 1
       nextOffset = Math.max(nextOffset, expected)
@@ -64,7 +75,7 @@ export function readRecordBatches(set: RecordSet): ReadBatches {
       throw corrupt(set, error)
     }
   }
-  return { batches, nextOffset }
+  return { batches, nextOffset, bytesRead: at }
 }
 
 interface BatchHeader {

@@ -1,7 +1,7 @@
 import { Backoff, LONGEST_BROKER_WAIT_MS } from '../core/backoff.ts'
 import { asSluiceError, type ErrorCode } from '../core/errors.ts'
-import type { FetchedRecords } from '../core/record-batch.ts'
-import { FencedError, type FetchTarget } from '../core/transaction.ts'
+import { type FetchedRecords, memoryOf } from '../core/record-batch.ts'
+import { FencedError, type FetchTarget, type Room } from '../core/transaction.ts'
 import type { RowSource } from './batcher.ts'
 import { DecodeStage } from './decode-stage.ts'
 import type { MicroBatch } from './micro-batch.ts'
@@ -22,7 +22,7 @@ export class PartitionTask implements FetchTarget, RowSource {
   readonly partition: number
   readonly #options: TaskOptions
   #state: TaskState = 'CREATED'
-  #run = new TaskRun(0, () => {})
+  #run: TaskRun
   #endOffset = 0
   #paused = false
   #failure: Error | undefined
@@ -48,6 +48,7 @@ export class PartitionTask implements FetchTarget, RowSource {
       stop: this.#stop.signal,
       onUnblocked: () => options.batcher.offer(this),
     })
+    this.#run = new TaskRun(0, options.inFlight.open(), () => {})
     this.#run.over = true
   }
 
@@ -57,8 +58,8 @@ export class PartitionTask implements FetchTarget, RowSource {
 
   /** For the status page. */
   get progress() {
-    const { position, committedOffset, inFlight } = this.#run
-    return { position, committedOffset, inFlight, endOffset: this.#endOffset, paused: this.#paused }
+    const { position, committedOffset, holding } = this.#run
+    return { position, committedOffset, inFlight: holding.records, endOffset: this.#endOffset, paused: this.#paused }
   }
 
   /** Serves the partition until it is drained, taken over or halted. Resolves with how it ended; never rejects. */
@@ -102,15 +103,18 @@ export class PartitionTask implements FetchTarget, RowSource {
   // FetchTarget
 
   get position(): number | undefined {
+    return this.room === undefined ? undefined : this.#run.position
+  }
+
+  get room(): Room | undefined {
     // After a failure the run is about to be dropped: nobody would take what a fetch brings.
     if (this.#state !== 'RUNNING' || this.#failure !== undefined) return undefined
-    const { inFlight, inFlightBytes } = this.#run
-    const room = inFlight < this.#options.maxInFlight && inFlightBytes < this.#options.maxInFlightBytes
-    if (room === this.#paused) {
-      this.#paused = !room
+    const { room } = this.#run.holding
+    if (this.#paused === (room !== undefined)) {
+      this.#paused = room === undefined
       this.#options.telemetry.paused(this.#paused)
     }
-    return room ? this.#run.position : undefined
+    return room
   }
 
   accept(fetched: FetchedRecords): void {
@@ -149,7 +153,7 @@ export class PartitionTask implements FetchTarget, RowSource {
     if (start === undefined) return
     this.#failure = undefined
     this.#hurry = new AbortController()
-    const run = new TaskRun(start.offset, () => this.#emitSettled(run))
+    const run = new TaskRun(start.offset, this.#options.inFlight.open(), () => this.#emitSettled(run))
     this.#run = run
     if (this.#stop.signal.aborted) return
     this.#state = 'RUNNING'
@@ -184,7 +188,7 @@ export class PartitionTask implements FetchTarget, RowSource {
       for (const code of counts.deadLetters) telemetry.deadLetter(code)
       run.settledOffset = part.endOffset
       run.settledRecords += part.records
-      if (part.endsBatch) run.settledBytes += part.queued.batch.bytes.length
+      if (part.endsBatch) run.settledBytes += memoryOf(part.queued.batch)
       run.settledTimestamps.push(part.queued.batch.timestamps[part.from]!)
     }
     telemetry.outputMs(clock.now() - startedAt)
@@ -192,32 +196,28 @@ export class PartitionTask implements FetchTarget, RowSource {
   }
 
   async #commitUntilStopped(run: TaskRun): Promise<void> {
-    const { clock, commitIntervalMs } = this.#options
-    let lastCommitAt = Number.NEGATIVE_INFINITY
+    const { clock, commitIntervalMs, turns } = this.#options
     while (!this.#stop.signal.aborted) {
       await run.wake.wait()
-      const floor = lastCommitAt + commitIntervalMs - clock.now()
+      const floor = run.lastCommitAt + commitIntervalMs - clock.now()
       if (run.dirty && floor > 0) await clock.sleep(floor, this.#hurry.signal)
+      if (run.dirty) await turns.run(() => this.#commit(run))
       if (this.#failure !== undefined) throw this.#failure
-      if (this.#stop.signal.aborted) return
-      if (run.dirty) {
-        lastCommitAt = clock.now()
-        await this.#commit(run)
-      }
       if (this.#state === 'DRAINING' && run.parts.length === 0 && !run.dirty) return
     }
   }
 
+  /** What settled while the task waited for its turn goes along; what happened to it meanwhile counts. */
   async #commit(run: TaskRun): Promise<void> {
     const { committer, telemetry, clock } = this.#options
+    if (this.#failure !== undefined || this.#stop.signal.aborted) return
     const settled = run.takeSettled()
-    const startedAt = clock.now()
+    run.lastCommitAt = clock.now()
     await committer.commit(settled.offset)
-    telemetry.transaction('committed', clock.now() - startedAt)
+    telemetry.transaction('committed', clock.now() - run.lastCommitAt)
     this.#backoff.reset()
     run.committedOffset = settled.offset
-    run.inFlight -= settled.records
-    run.inFlightBytes -= settled.bytes
+    run.holding.giveBack(settled.records, settled.bytes)
     this.#observe(settled)
     this.#trouble.passed('start', 'fetch', 'commit')
     this.#options.onWanted()

@@ -5,6 +5,8 @@ import type { Log } from '../core/log.ts'
 import type { PartitionTelemetry } from '../core/telemetry.ts'
 import type { Committer } from '../core/transaction.ts'
 import type { Batcher } from './batcher.ts'
+import type { CommitTurns } from './commit-turns.ts'
+import type { InFlightBudget } from './in-flight.ts'
 
 /**
  *                 ┌──── failure: everything of before is dropped ───┐
@@ -43,10 +45,10 @@ export interface TaskOptions {
   readonly telemetry: PartitionTelemetry
   readonly log: Log
   readonly clock: Clock
-  /** Records fetched and not yet committed, at which fetching pauses. */
-  readonly maxInFlight: number
-  /** Bytes of fetched batches, likewise. */
-  readonly maxInFlightBytes: number
+  /** Where fetching pauses; shared by the tasks of the replica. */
+  readonly inFlight: InFlightBudget
+  /** Shared by the tasks of the replica. */
+  readonly turns: CommitTurns
   readonly maxOutputBytes: number
   readonly commitIntervalMs: number
   /** Runs initialisations, a few at a time. */

@@ -1,6 +1,7 @@
 import type { RecordFault } from '../core/errors.ts'
 import { type FetchedRecords, offsetOf, type RecordBatch } from '../core/record-batch.ts'
 import { Signal } from '../core/signal.ts'
+import type { Holding } from './in-flight.ts'
 import type { BatchPart, MicroBatch } from './micro-batch.ts'
 
 /** A fetched batch on its way through the task. */
@@ -85,10 +86,10 @@ export class TaskRun {
   /** Every record below is in the output writer or in a committed transaction. */
   settledOffset: number
   committedOffset: number
-  /** Records fetched and not yet committed. */
-  inFlight = 0
-  /** Bytes of the batches of which not all is committed. */
-  inFlightBytes = 0
+  /** When its last transaction began, in the clock's milliseconds. */
+  lastCommitAt = Number.NEGATIVE_INFINITY
+  /** Fetched and not yet committed. */
+  readonly holding: Holding
   /** Of these, the records that the next transaction carries. */
   settledRecords = 0
   /** Bytes of the batches that are done with once it is committed. */
@@ -99,8 +100,12 @@ export class TaskRun {
   blockedOn: number | undefined
   readonly #onSettled: () => void
 
-  /** @param onSettled is told when a part is done, while the run lasts */
-  constructor(start: number, onSettled: () => void) {
+  /**
+   * @param holding of this run alone, which closes it
+   * @param onSettled is told when a part is done, while the run lasts
+   */
+  constructor(start: number, holding: Holding, onSettled: () => void) {
+    this.holding = holding
     this.position = start
     this.settledOffset = start
     this.committedOffset = start
@@ -113,10 +118,9 @@ export class TaskRun {
     for (const batch of fetched.batches) {
       this.undecoded.push({ batch, cursor: 0, endOffset: offsetOf(batch, batch.count - 1) + 1 })
       records += batch.count
-      this.inFlightBytes += batch.bytes.length
+      this.holding.take(batch)
     }
     this.position = fetched.nextOffset
-    this.inFlight += records
     const last = this.undecoded.at(-1) ?? this.parts.at(-1)?.queued
     if (last === undefined) this.settledOffset = fetched.nextOffset
     else last.endOffset = fetched.nextOffset
@@ -149,6 +153,7 @@ export class TaskRun {
   /** Ends the run: its micro-batches are let go of, its results will be ignored. */
   abandon(): void {
     this.over = true
+    this.holding.close()
     this.undecoded.length = 0
     for (const part of this.parts.splice(0)) {
       if (part.done) part.microBatch?.letGo()

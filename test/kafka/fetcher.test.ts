@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { SluiceError } from '../../src/core/errors.ts'
 import { type FetchedRecords, offsetOf } from '../../src/core/record-batch.ts'
-import type { FetchTarget } from '../../src/core/transaction.ts'
+import type { FetchTarget, Room } from '../../src/core/transaction.ts'
 import { Fetcher } from '../../src/kafka/fetcher.ts'
 import { PartitionLog } from '../../src/kafka/partition-log.ts'
 import { sizeOfUvarint, WireWriter } from '../../src/kafka/wire.ts'
@@ -15,6 +15,7 @@ class Target implements FetchTarget {
   readonly topic = 'in'
   readonly partition: number
   position: number | undefined
+  room: Room = { records: 1_000_000, bytes: 1 << 30 }
   readonly accepted: FetchedRecords[] = []
   readonly failures: Error[] = []
 
@@ -467,5 +468,50 @@ test('closing does not wait out a backoff', async () => {
   const harness = new Harness()
   await harness.add(new Target(0, 5))
   await harness.fail(closed())
+  await harness.close()
+})
+
+test('a partition is asked for about as many bytes as it has room for', async () => {
+  const harness = new Harness()
+  const target = new Target(0, 0)
+  target.room = { records: 10_000, bytes: 1 << 30 }
+  await harness.add(target)
+  assert.equal(harness.asked(0).maxBytes, 1 << 20, 'nothing is known yet')
+  const sent = await records(0, 100)
+  await harness.answer({ 0: { records: sent } })
+  assert.equal(harness.asked(0).maxBytes, sent.length * 100)
+  target.room = { records: 10, bytes: 1 << 30 }
+  await harness.answer({ 0: {} })
+  assert.equal(harness.asked(0).maxBytes, 16 * 1024, 'less is not worth a request')
+  target.room = { records: 1_000_000, bytes: 1_000_000 }
+  await harness.answer({ 0: {} })
+  assert.ok(harness.asked(0).maxBytes < 1_000_000 / 2, 'the index of a record takes more than such a record')
+  await harness.close()
+})
+
+test('what exceeds the room of a task is left in the broker, and fetched again', async () => {
+  const harness = new Harness()
+  const target = new Target(0, 0)
+  target.room = { records: 5, bytes: 1 << 30 }
+  await harness.add(target)
+  await harness.answer({ 0: { records: Buffer.concat(await Promise.all([0, 3, 6, 9].map(at => records(at, 3)))) } })
+  assert.deepEqual(target.offsets, [0, 1, 2, 3, 4, 5])
+  assert.equal(harness.asked(0).position, 6)
+  await harness.close()
+})
+
+test('a broker holds a fetch back only shortly while a partition that was full a moment ago is left out', async () => {
+  const harness = new Harness()
+  const [full, quiet] = [new Target(0), new Target(1)]
+  await harness.add(full, quiet)
+  await harness.answer({})
+  assert.equal(harness.asked(1).maxWaitMs, 500)
+  full.position = undefined
+  await harness.clock.advance(10)
+  await harness.answer({})
+  assert.equal(harness.asked(1).maxWaitMs, 5)
+  await harness.clock.advance(1_000) // whatever keeps it, it is no commit
+  await harness.answer({})
+  assert.equal(harness.asked(1).maxWaitMs, 500)
   await harness.close()
 })

@@ -85,7 +85,7 @@ test('records before the fetch offset are left out, and empty batches too', asyn
   const bytes = Buffer.concat([first, second])
   assert.deepEqual(offsetsOf(read(bytes, { fetchOffset: 3 })), [3, 4])
   assert.equal(read(bytes, { fetchOffset: 3 }).batches.length, 1)
-  assert.deepEqual(read(bytes, { fetchOffset: 7 }), { batches: [], nextOffset: 7 })
+  assert.deepEqual(read(bytes, { fetchOffset: 7 }), { batches: [], nextOffset: 7, bytesRead: bytes.length })
 })
 
 test('offsets that compaction removed leave gaps; a batch without records moves the position', async () => {
@@ -121,7 +121,7 @@ test('an aborted transaction of the Java client is left out, a committed one is 
   const aborted = [{ producerId: 7n, firstOffset: 44 }]
   const after = (end: 'abort' | 'commit', aborted: AbortedTransaction[]) =>
     read(Buffer.concat([records, javaBatch(end)]), { fetchOffset: 44, aborted })
-  assert.deepEqual(after('abort', aborted), { batches: [], nextOffset: 46 })
+  assert.deepEqual([offsetsOf(after('abort', aborted)), after('abort', aborted).nextOffset], [[], 46])
   assert.deepEqual(offsetsOf(after('commit', [])), [44])
   assert.equal(after('commit', []).nextOffset, 46)
 })
@@ -210,7 +210,7 @@ test('a batch cut off at the end is ignored; cut off alone it is an error', asyn
   const first = await stockBatch([record('a')], { firstOffset: 0 })
   const second = await stockBatch([record('b')], { firstOffset: 1 })
   const whole = Buffer.concat([first, second])
-  assert.deepEqual(read(Buffer.alloc(0), { fetchOffset: 9 }), { batches: [], nextOffset: 9 })
+  assert.deepEqual(read(Buffer.alloc(0), { fetchOffset: 9 }), { batches: [], nextOffset: 9, bytesRead: 0 })
   for (let length = 1; length < whole.length; length++) {
     const cut = whole.subarray(0, length)
     if (length < first.length) assert.throws(() => read(cut), isCorrupt(/but no whole batch/))

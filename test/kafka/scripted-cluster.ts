@@ -31,6 +31,9 @@ export interface AskedPartition {
   readonly position: number
   /** -1: not known. */
   readonly lastFetchedEpoch: number
+  readonly maxBytes: number
+  /** Of the whole request. */
+  readonly maxWaitMs: number
 }
 
 /** The id of every topic, unless a test says otherwise. */
@@ -240,6 +243,7 @@ function readProduce(bytes: Buffer): ProducedBatch[] {
 }
 
 function readFetch(bytes: Buffer): AskedPartition[] {
+  const maxWaitMs = bytes.readInt32BE(1 + 4)
   const reader = new WireReader(bytes.subarray(1 + 4 + 4 + 4 + 4 + 1 + 4 + 4))
   const asked: AskedPartition[] = []
   reader.compactArray(() => {
@@ -247,9 +251,9 @@ function readFetch(bytes: Buffer): AskedPartition[] {
     reader.compactArray(() => {
       const partition = reader.int32()
       reader.int32()
-      asked.push({ topicId, partition, position: reader.int64(), lastFetchedEpoch: reader.int32() })
+      const [position, lastFetchedEpoch] = [reader.int64(), reader.int32()]
       reader.int64()
-      reader.int32()
+      asked.push({ topicId, partition, position, lastFetchedEpoch, maxBytes: reader.int32(), maxWaitMs })
       reader.tags()
     })
     reader.tags()

@@ -5,7 +5,7 @@ import { FencedError } from '../../src/core/transaction.ts'
 import { settle } from './fake-clock.ts'
 import { batchOf, fetched, range } from './fake-codec.ts'
 import { prediction } from './fake-committer.ts'
-import { Bench, TaskHarness } from './task-harness.ts'
+import { Bench, inFlightLimits, TaskHarness } from './task-harness.ts'
 
 /** The batcher may keep an empty micro-batch open for whoever comes next. */
 const ONE_OPEN = 1
@@ -401,7 +401,7 @@ test('aborted while rows run, their slots come back when the runs end', async ()
 })
 
 test('fetching pauses at MAX_IN_FLIGHT and goes on once a transaction made room', async () => {
-  const task = await running({ maxInFlight: 3 })
+  const task = await running({ inFlight: inFlightLimits({ records: 3 }) })
   await task.fetch(2)
   assert.equal(task.task.position, 2)
   await task.fetch(5) // one fetch may go beyond
@@ -418,7 +418,7 @@ test('fetching pauses at MAX_IN_FLIGHT and goes on once a transaction made room'
 })
 
 test('fetching pauses at MAX_IN_FLIGHT_BYTES too, and all of them come back', async () => {
-  const task = await running({ maxInFlightBytes: 1 })
+  const task = await running({ inFlight: inFlightLimits({ bytes: 1 }) })
   for (const end of [2, 5]) {
     await task.fetch(end)
     assert.equal(task.task.position, undefined)

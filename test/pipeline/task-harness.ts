@@ -2,6 +2,8 @@ import type { SluiceError } from '../../src/core/errors.ts'
 import { silentLog } from '../../src/core/log.ts'
 import type { TensorSlot } from '../../src/core/tensor.ts'
 import { Batcher } from '../../src/pipeline/batcher.ts'
+import { CommitTurns } from '../../src/pipeline/commit-turns.ts'
+import { InFlightBudget } from '../../src/pipeline/in-flight.ts'
 import { PartitionTask } from '../../src/pipeline/partition-task.ts'
 import type { TaskEnd, TaskOptions } from '../../src/pipeline/task-contract.ts'
 import { FakeClock, settle } from './fake-clock.ts'
@@ -11,6 +13,12 @@ import { FakePool, type FakePoolOptions } from './fake-pool.ts'
 import { FakeBatcherTelemetry, FakePartitionTelemetry } from './fake-telemetry.ts'
 
 export const MODEL = { name: 'iris', version: '3', sha256: '0123456789abcdef' }
+
+/** A budget of which one partition may take all. */
+export function inFlightLimits({ records = 100, bytes = 1 << 20 }): InFlightBudget {
+  const limits = { records, bytes }
+  return new InFlightBudget({ records: 2 * records, bytes: 2 * bytes }, limits)
+}
 
 interface BenchOptions extends FakePoolOptions {
   readonly maxQueueDelayMs?: number
@@ -68,8 +76,8 @@ export class TaskHarness {
       telemetry: this.telemetry,
       log: silentLog,
       clock: this.bench.clock,
-      maxInFlight: 100,
-      maxInFlightBytes: 1 << 20,
+      inFlight: inFlightLimits({}),
+      turns: new CommitTurns(100, this.bench.clock),
       maxOutputBytes: 1_000,
       commitIntervalMs: 0,
       limit: initialise => initialise(),

@@ -4,8 +4,9 @@ import { MicroBatch } from '../../src/pipeline/micro-batch.ts'
 import { Part, TaskRun } from '../../src/pipeline/task-run.ts'
 import { batchOf, fetched } from './fake-codec.ts'
 import { FakePool } from './fake-pool.ts'
+import { inFlightLimits } from './task-harness.ts'
 
-const newRun = (start = 0, onSettled = () => {}) => new TaskRun(start, onSettled)
+const newRun = (start = 0, onSettled = () => {}) => new TaskRun(start, inFlightLimits({}).open(), onSettled)
 
 /** Takes records up to index `to` of the batch at the head into a part, as decoding does. */
 function decode(run: TaskRun, to: number): Part {
@@ -22,7 +23,7 @@ test('a fetch moves the position past all that it brought, and counts its record
   const run = newRun(5)
   assert.equal(run.queue(fetched([batchOf([5, 6]), batchOf([9])], 12)), 3)
   assert.equal(run.position, 12)
-  assert.equal(run.inFlight, 3)
+  assert.equal(run.holding.records, 3)
   assert.equal(run.settledOffset, 5)
   assert.equal(run.dirty, false)
 })

@@ -27,6 +27,8 @@ const SHAPE: Shape = {
   slots: 2,
   capacity: 2,
   maxInFlight: 8,
+  maxInFlightTotal: 1_000,
+  maxConcurrentCommits: 4,
   commitIntervalMs: 0,
 }
 

@@ -24,6 +24,9 @@ export interface Shape {
   /** Rows of a micro-batch. */
   readonly capacity: number
   readonly maxInFlight: number
+  /** Over all partitions of a replica. */
+  readonly maxInFlightTotal: number
+  readonly maxConcurrentCommits: number
   readonly commitIntervalMs: number
 }
 
@@ -177,6 +180,8 @@ const shape: fc.Arbitrary<Shape> = fc
     slots: fc.integer({ min: 2, max: 5 }),
     capacity: fc.integer({ min: 1, max: 4 }),
     maxInFlight: fc.constantFrom(8, 3, 100),
+    maxInFlightTotal: fc.constantFrom(1_000, 10),
+    maxConcurrentCommits: fc.constantFrom(4, 1),
     commitIntervalMs: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(50) }),
   })
   .map(drawn => ({ ...drawn, outputPartitions: drawn.outputPartitions || drawn.partitions }))

@@ -84,7 +84,13 @@ export class SimReplica {
     this.health = new Health({ clock, log })
     this.#links = new KafkaLinks(clusterTools(name, kafka, this.#network), groupId, clock)
     this.#replica = new Replica({
-      settings: { ...SETTINGS, maxInFlightRecords: shape.maxInFlight, commitIntervalMs: shape.commitIntervalMs },
+      settings: {
+        ...SETTINGS,
+        maxInFlightRecords: shape.maxInFlight,
+        maxInFlightRecordsTotal: shape.maxInFlightTotal,
+        maxConcurrentCommits: shape.maxConcurrentCommits,
+        commitIntervalMs: shape.commitIntervalMs,
+      },
       tools: { log, clock, health: this.health, metrics: noMetrics },
       links: this.#links,
       model: { spec: MODEL, pool: this.#pool, probe: { run: async () => {}, learn() {} } } as unknown as ServedModel,
