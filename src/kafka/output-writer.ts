@@ -1,10 +1,10 @@
 import type { Clock } from '../core/clock.ts'
 import type { RecordFault, Stage } from '../core/errors.ts'
-import { COLUMNS, Column, type RecordBatch, valueBytes } from '../core/record-batch.ts'
+import { COLUMNS, Column, offsetOf, type RecordBatch, valueBytes } from '../core/record-batch.ts'
 import type { ModelIdentity, OutputWriter } from '../core/transaction.ts'
 import { partitionOfKey } from './murmur2.ts'
 import { RecordBatchWriter } from './record-batch-writer.ts'
-import { type EncodedHeaders, HeaderBuilder, HeaderFilter, SourceHeader } from './record-headers.ts'
+import { type EncodedHeaders, HeaderBuilder, HeaderFilter } from './record-headers.ts'
 
 export interface PartitionCounts {
   readonly input: number
@@ -63,9 +63,8 @@ export class KafkaOutputWriter implements OutputWriter {
   #topics: { readonly predictions: TopicBatches; readonly deadLetters: TopicBatches }
   readonly #filter = new HeaderFilter(OWN_HEADERS)
   readonly #keepAll = new HeaderFilter([])
-  readonly #source = new SourceHeader()
   readonly #faultHeaders = new HeaderBuilder()
-  readonly #modelHeaders = new WeakMap<ModelIdentity, EncodedHeaders>()
+  #modelHeaders: ModelHeaders | undefined
   /** Since the last `take`, in the order in which they were opened. */
   #open: RecordBatchWriter[] = []
   #spare: RecordBatchWriter[] = []
@@ -82,27 +81,27 @@ export class KafkaOutputWriter implements OutputWriter {
   }
 
   prediction(batch: RecordBatch, index: number, value: Uint8Array, length: number, model: ModelIdentity): void {
-    this.#source.set(batch, index)
-    this.#write(
-      this.#topics.predictions,
-      batch,
-      index,
-      value,
-      length,
-      this.#filter,
-      this.#headersOf(model),
-      this.#source,
-    )
+    const offset = offsetOf(batch, index)
+    const digits = countDigits(offset)
+    const headers = this.#headersOf(model, batch, digits)
+    const writer = this.#begin(this.#topics.predictions, batch, index, value, length, this.#filter, headers, digits)
+    writer.appendShared(headers.bytes)
+    writer.appendDecimal(offset, digits)
   }
 
   deadLetter(batch: RecordBatch, index: number, fault: RecordFault, stage: Stage, model?: ModelIdentity): void {
-    this.#source.set(batch, index)
+    const offset = offsetOf(batch, index)
+    const digits = countDigits(offset)
     const headers = this.#faultHeaders.clear()
     headers.add('error-code', fault.code).add('error-message', fault.message).add('error-stage', stage)
     headers.add('failed-at', new Date(this.#options.clock.wallTime()).toISOString())
     if (model !== undefined) headers.add('model-name', model.name).add('model-version', model.version)
+    headers.addSource(batch.topic, batch.partition, digits)
     const value = valueBytes(batch, index)
-    this.#write(this.#topics.deadLetters, batch, index, value, value?.length ?? 0, this.#keepAll, headers, this.#source)
+    const length = value?.length ?? 0
+    const writer = this.#begin(this.#topics.deadLetters, batch, index, value, length, this.#keepAll, headers, digits)
+    writer.append(headers.bytes, 0, headers.length)
+    writer.appendDecimal(offset, digits)
   }
 
   /**
@@ -158,7 +157,8 @@ export class KafkaOutputWriter implements OutputWriter {
     this.#topics.deadLetters.clear()
   }
 
-  #write(
+  /** Writes a record up to the headers passed through; `added` and the digits of its offset must follow. */
+  #begin(
     topic: TopicBatches,
     batch: RecordBatch,
     index: number,
@@ -166,11 +166,11 @@ export class KafkaOutputWriter implements OutputWriter {
     length: number,
     passed: HeaderFilter,
     added: EncodedHeaders,
-    source: EncodedHeaders,
-  ): void {
+    digits: number,
+  ): RecordBatchWriter {
     passed.select(batch, index)
-    const count = passed.count + added.count + source.count
-    const bytes = passed.length + added.length + source.length
+    const count = passed.count + added.count
+    const bytes = passed.length + added.length + digits
     const partition = topic.partitionFor(batch, index)
     let writer = topic.current(partition) ?? this.#openBatch(topic, partition)
     if (!writer.begin(batch, index, value, length, count, bytes)) {
@@ -178,9 +178,8 @@ export class KafkaOutputWriter implements OutputWriter {
       writer.begin(batch, index, value, length, count, bytes)
     }
     passed.appendTo(writer)
-    writer.append(added.bytes, 0, added.length)
-    writer.append(source.bytes, 0, source.length)
     this.#records++
+    return writer
   }
 
   #openBatch(topic: TopicBatches, partition: number): RecordBatchWriter {
@@ -191,10 +190,10 @@ export class KafkaOutputWriter implements OutputWriter {
     return writer
   }
 
-  /** The headers that are the same for every prediction of a model, encoded once. */
-  #headersOf(model: ModelIdentity): EncodedHeaders {
-    const known = this.#modelHeaders.get(model)
-    if (known !== undefined) return known
+  /** What all predictions of a model have in common, as long as their offsets have as many digits; encoded once. */
+  #headersOf(model: ModelIdentity, batch: RecordBatch, digits: number): ModelHeaders {
+    const known = this.#modelHeaders
+    if (known !== undefined && known.model === model && known.digits === digits && isFrom(batch, known)) return known
     const { replayId, arm } = this.#options
     const builder = new HeaderBuilder()
       .add('model-name', model.name)
@@ -203,10 +202,29 @@ export class KafkaOutputWriter implements OutputWriter {
       .add('execution-provider', model.provider)
     if (replayId !== undefined) builder.add('replay-id', replayId)
     if (arm !== undefined) builder.add('model-arm', arm)
-    const headers = builder.toHeaders()
-    this.#modelHeaders.set(model, headers)
-    return headers
+    const { topic, partition } = batch
+    const headers = builder.addSource(topic, partition, digits).toHeaders()
+    this.#modelHeaders = { ...headers, model, topic, partition, digits }
+    return this.#modelHeaders
   }
+}
+
+/** The headers of a prediction, all but the digits of the offset at the end. */
+interface ModelHeaders extends EncodedHeaders {
+  readonly model: ModelIdentity
+  readonly topic: string
+  readonly partition: number
+  readonly digits: number
+}
+
+function isFrom(batch: RecordBatch, { topic, partition }: ModelHeaders): boolean {
+  return batch.partition === partition && batch.topic === topic
+}
+
+function countDigits(value: number): number {
+  let digits = 1
+  for (let limit = 10; value >= limit; limit *= 10) digits++
+  return digits
 }
 
 function topicBatches(options: OutputOptions, { input, output, deadLetter }: PartitionCounts) {

@@ -42,6 +42,9 @@ export class RecordBatchWriter {
   #at = BATCH_HEADER_BYTES
   #recordEnd = BATCH_HEADER_BYTES
   #records = 0
+  /** What was last appended by `appendShared`, and where in the slab it lies. */
+  #shared: Uint8Array | undefined
+  #sharedAt = 0
   #baseTimestamp = 0
   #maxTimestamp = 0
 
@@ -70,6 +73,7 @@ export class RecordBatchWriter {
     this.#at = BATCH_HEADER_BYTES
     this.#recordEnd = BATCH_HEADER_BYTES
     this.#records = 0
+    this.#shared = undefined
   }
 
   /**
@@ -120,13 +124,33 @@ export class RecordBatchWriter {
     return true
   }
 
-  /** Copies bytes [start, end), being whole headers, to the record that was begun. */
+  /** Copies bytes [start, end) of headers to the record that was begun. */
   append(bytes: Uint8Array, start: number, end: number): void {
-    if (this.#at + end - start > this.#recordEnd) {
-      throw new RangeError(`${end - start} bytes of headers, but ${this.#recordEnd - this.#at} were announced`)
-    }
+    this.#requireRoom(end - start)
     copyBytes(bytes, start, end, this.#slab, this.#at)
     this.#at += end - start
+  }
+
+  /**
+   * As `append` of all of `bytes`, which do not change while the batch is open: where the last record had the same, they
+   * are copied within the batch, which takes a third of the time because it needs no view of them.
+   */
+  appendShared(bytes: Uint8Array): void {
+    const at = this.#at
+    this.#requireRoom(bytes.length)
+    if (this.#shared === bytes) this.#slab.copyWithin(at, this.#sharedAt, this.#sharedAt + bytes.length)
+    else this.#slab.set(bytes, at)
+    this.#shared = bytes
+    this.#sharedAt = at
+    this.#at = at + bytes.length
+  }
+
+  /** Appends a whole number, not negative, as text of exactly `digits` digits. */
+  appendDecimal(value: number, digits: number): void {
+    this.#requireRoom(digits)
+    const end = this.#at + digits
+    writeDigits(this.#slab, this.#at, end, value)
+    this.#at = end
   }
 
   /** Fills in the header and the checksum. Does not change the batch, so it may be sealed again, differently. */
@@ -169,6 +193,11 @@ export class RecordBatchWriter {
     }
   }
 
+  #requireRoom(bytes: number): void {
+    if (this.#at + bytes <= this.#recordEnd) return
+    throw new RangeError(`${bytes} bytes of headers, but ${this.#recordEnd - this.#at} were announced`)
+  }
+
   #grow(needed: number): void {
     let size = this.#slab.length
     while (size < needed) size *= 2
@@ -192,6 +221,24 @@ function writeField(target: Buffer, at: number, source: Uint8Array | null, start
   if (source === null || length < 0) return after
   copyBytes(source, start, start + length, target, after)
   return after + length
+}
+
+const DIGIT_ZERO = 0x30
+
+/** From the right; the high digits of what exceeds 32 bits are taken off first, because integers divide faster. */
+function writeDigits(target: Buffer, start: number, end: number, value: number): void {
+  let at = end
+  let rest = value
+  while (at > start && rest > 0x7fffffff) {
+    const tenth = Math.floor(rest / 10)
+    target[--at] = DIGIT_ZERO + (rest - tenth * 10)
+    rest = tenth
+  }
+  while (at > start) {
+    const tenth = (rest / 10) | 0
+    target[--at] = DIGIT_ZERO + (rest - tenth * 10)
+    rest = tenth
+  }
 }
 
 function copyBytes(source: Uint8Array, start: number, end: number, target: Buffer, at: number): void {

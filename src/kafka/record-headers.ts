@@ -1,4 +1,4 @@
-import { COLUMNS, Column, offsetOf, type RecordBatch } from '../core/record-batch.ts'
+import { COLUMNS, Column, type RecordBatch } from '../core/record-batch.ts'
 import { sizeOfVarint, VarintReader, writeVarint } from './varint.ts'
 
 /** Record headers, encoded: what is appended to a record. */
@@ -41,20 +41,33 @@ export class HeaderBuilder implements EncodedHeaders {
     return this
   }
 
+  /**
+   * Adds the header `source` with value `topic/partition/offset`, all but the digits of the offset at its end: these are
+   * what differs from record to record.
+   */
+  addSource(topic: string, partition: number, offsetDigits: number): this {
+    const prefix = `${topic}/${partition}/`
+    this.#text('source')
+    this.#text(prefix, offsetDigits)
+    this.#count++
+    return this
+  }
+
   /** What was built, in memory of its own. */
   toHeaders(): EncodedHeaders {
     return { bytes: Buffer.from(this.#bytes.subarray(0, this.#length)), length: this.#length, count: this.#count }
   }
 
-  #text(text: string): void {
+  /** @param toFollow bytes that belong to the text, and are not written here */
+  #text(text: string, toFollow = 0): void {
     const bytes = Buffer.byteLength(text)
-    const end = this.#length + sizeOfVarint(bytes) + bytes
+    const end = this.#length + sizeOfVarint(bytes + toFollow) + bytes
     if (end > this.#bytes.length) {
       const grown = Buffer.allocUnsafeSlow(Math.max(end, this.#bytes.length * 2))
       this.#bytes.copy(grown, 0, 0, this.#length)
       this.#bytes = grown
     }
-    this.#bytes.write(text, writeVarint(this.#bytes, this.#length, bytes), 'utf8')
+    this.#bytes.write(text, writeVarint(this.#bytes, this.#length, bytes + toFollow), 'utf8')
     this.#length = end
   }
 }
@@ -131,51 +144,4 @@ export class HeaderFilter {
     }
     return false
   }
-}
-
-const DIGIT_ZERO = 0x30
-
-/** The header `source` with value `topic/partition/offset`; its digits are written in place, record after record. */
-export class SourceHeader implements EncodedHeaders {
-  readonly count = 1
-  #topic = ''
-  #partition = -1
-  #digits = 0
-  #bytes: Buffer = Buffer.alloc(0)
-
-  get bytes(): Buffer {
-    return this.#bytes
-  }
-
-  get length(): number {
-    return this.#bytes.length
-  }
-
-  /** Names record `index` of `batch`. */
-  set(batch: RecordBatch, index: number): void {
-    let rest = offsetOf(batch, index)
-    const digits = countDigits(rest)
-    if (digits !== this.#digits || batch.partition !== this.#partition || batch.topic !== this.#topic) {
-      this.#prepare(batch, digits)
-    }
-    for (let at = this.#bytes.length - 1, left = digits; left > 0; left--) {
-      const tenth = Math.floor(rest / 10)
-      this.#bytes[at--] = DIGIT_ZERO + (rest - tenth * 10)
-      rest = tenth
-    }
-  }
-
-  #prepare(batch: RecordBatch, digits: number): void {
-    this.#topic = batch.topic
-    this.#partition = batch.partition
-    this.#digits = digits
-    const value = `${batch.topic}/${batch.partition}/${'0'.repeat(digits)}`
-    this.#bytes = new HeaderBuilder().add('source', value).toHeaders().bytes as Buffer
-  }
-}
-
-function countDigits(value: number): number {
-  let digits = 1
-  for (let limit = 10; value >= limit; limit *= 10) digits++
-  return digits
 }

@@ -35,8 +35,9 @@ export function writeVarint(target: Uint8Array, at: number, value: number): numb
   return at
 }
 
-/** Bytes that `writeVarlong` takes for an integer. */
+/** Bytes that `writeVarlong` takes for an integer. Of 32 bits, it is written as a varint. */
 export function sizeOfVarlong(value: number): number {
+  if ((value | 0) === value) return sizeOfVarint(value)
   let rest = Math.floor(magnitude(value) / 64)
   let size = 1
   for (; rest > 0; size++) rest = Math.floor(rest / 128)
@@ -45,6 +46,7 @@ export function sizeOfVarlong(value: number): number {
 
 /** Writes an integer at `at`, where there must be room; returns the position after it. */
 export function writeVarlong(target: Uint8Array, at: number, value: number): number {
+  if ((value | 0) === value) return writeVarint(target, at, value)
   const bits = magnitude(value)
   // The sign takes the lowest bit, so the first byte holds six bits of the magnitude. Doubling instead would lose the
   // sign of numbers near 2^53.
