@@ -25,9 +25,9 @@ export class Coordinator {
     this.#clock = clock
   }
 
-  /** The one that the next request goes to; undefined when it has to be looked up first. */
-  get known(): KafkajsBroker | undefined {
-    return this.#broker
+  /** What stands for the open connection over which the next request goes; undefined when there is none. */
+  get connection(): unknown {
+    return this.#broker === undefined ? undefined : connectionOf(this.#broker)
   }
 
   /** Looks it up anew before the next request. */
@@ -72,4 +72,10 @@ export class Coordinator {
     if (broker === undefined) await forgetAllBrokers(this.#cluster)
     else await forgetBroker(this.#cluster, broker)
   }
+}
+
+/** What stands for the open connection of a broker to which requests go one by one; undefined when there is none. */
+export function connectionOf({ connectionPool }: KafkajsBroker): unknown {
+  const connection = connectionPool.pool[0]!
+  return connection.isConnected() ? connection.socket : undefined
 }

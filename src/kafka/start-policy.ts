@@ -1,7 +1,7 @@
 import { SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { FencedError, type StartPosition } from '../core/transaction.ts'
-import type { Coordinator } from './coordinator.ts'
+import { type Coordinator, connectionOf } from './coordinator.ts'
 import { endOfEpoch } from './leader-epochs.ts'
 import type { Assignment } from './membership.ts'
 import { type LossContext, missing, type OffsetLoss, outOfRange, recreated, truncated } from './offset-loss.ts'
@@ -55,6 +55,8 @@ export interface TaskStart extends StartPosition {
  */
 export class StartPolicy {
   readonly #options: StartPolicyOptions
+  /** Over which the group's offset was read last. */
+  #readOver: unknown
   /** The loss that was accepted and told of last: what is met again at every start is said once. */
   #told = ''
 
@@ -124,6 +126,16 @@ export class StartPolicy {
     const epoch = loss === undefined ? mark?.leaderEpoch : undefined
     this.#options.logs.set(this.#options.partition, new PartitionLog(log.topicId, offset, log.end, epoch))
     return { offset, committed: loss === undefined, settled: loss === undefined && mark !== undefined }
+  }
+
+  /** The connection to the group's coordinator over which the group's offset was read last. */
+  get readOver(): unknown {
+    return this.#readOver
+  }
+
+  /** Whether that one is still open, and the next request to the coordinator takes it. */
+  get connected(): boolean {
+    return this.#readOver !== undefined && this.#readOver === this.#options.groupCoordinator.connection
   }
 
   /** The group's offset for the partition, unchecked. Throws translated errors. */
@@ -202,7 +214,11 @@ export class StartPolicy {
   #committed(): Promise<CommittedOffset | undefined> {
     const { groupCoordinator, groupId, topic, partition, requestTimeoutMs } = this.#options
     return this.#say(`reading the offset of group ${groupId} for ${topic}/${partition}`, () =>
-      groupCoordinator.send(requestTimeoutMs, broker => committedOffset(broker, groupId, topic, partition)),
+      groupCoordinator.send(requestTimeoutMs, async broker => {
+        const committed = await committedOffset(broker, groupId, topic, partition)
+        this.#readOver = connectionOf(broker)
+        return committed
+      }),
     )
   }
 

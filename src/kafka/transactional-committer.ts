@@ -25,6 +25,8 @@ export class TransactionalCommitter implements Committer {
   readonly #options: TransactionalCommitterOptions
   /** Where the group is, as far as is known here. */
   #committed: number | undefined
+  /** Whether `#committed` was read, and no transaction since has shown that whoever said so was the coordinator. */
+  #hearsay = true
 
   constructor(options: TransactionalCommitterOptions) {
     this.#options = options
@@ -37,6 +39,7 @@ export class TransactionalCommitter implements Committer {
     const pinned = await start.pinFirstOffset()
     await this.#initialiseProducer()
     const { offset, committed, settled } = await start.position()
+    this.#hearsay = true
     if (!settled) await this.#send([], offset)
     this.#committed = offset
     return { offset, committed: committed && !pinned }
@@ -60,6 +63,7 @@ export class TransactionalCommitter implements Committer {
     const batches = this.output.take()
     try {
       if (!this.#options.producer.connected) await this.#renew()
+      else if (this.#hearsay && !this.#options.start.connected) await this.#requireUnmoved()
       await this.#send(batches, nextOffset)
       this.#committed = nextOffset
     } finally {
@@ -72,9 +76,15 @@ export class TransactionalCommitter implements Committer {
    * everywhere. So it is ended again, as at a start; what was read since stands, if the group is where it was left.
    */
   async #renew(): Promise<void> {
-    const { start, topic, partition } = this.#options
     await this.#initialiseProducer()
+    await this.#requireUnmoved()
+  }
+
+  /** @throws SluiceError `transaction-unknown` when the group is not where it was left */
+  async #requireUnmoved(): Promise<void> {
+    const { start, topic, partition } = this.#options
     const found = await start.committedNow()
+    this.#hearsay = true
     if (found === this.#committed) return
     throw new SluiceError(
       'transaction-unknown',
@@ -82,9 +92,20 @@ export class TransactionalCommitter implements Committer {
     )
   }
 
-  #send(batches: readonly RecordBatchWriter[], offset: number): Promise<void> {
+  /**
+   * The offset that was read is the group's latest only if it was the coordinator who said so. A broker that was paused
+   * takes itself for the coordinator still, and answers, until it hears otherwise:
+   *
+   *   A is the coordinator, paused ─▶ B takes over, and 8 is committed there ─▶ A wakes up, and a task that starts is told 0
+   *
+   * It can read so, but not write: what it appends, nobody replicates. So the first transaction takes its offset over the
+   * very connection over which the one before was read; when that one is acknowledged, it was the coordinator who spoke.
+   */
+  async #send(batches: readonly RecordBatchWriter[], offset: number): Promise<void> {
     const { producer, start, topic, partition } = this.#options
-    return producer.commit(batches, { topic, partition, offset, metadata: start.mark(offset) })
+    const over = this.#hearsay ? { over: { connection: start.readOver } } : {}
+    await producer.commit(batches, { topic, partition, offset, metadata: start.mark(offset), ...over })
+    this.#hearsay = false
   }
 
   async close(): Promise<void> {

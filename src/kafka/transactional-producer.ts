@@ -2,7 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import { SluiceError } from '../core/errors.ts'
 import { allOf } from './all-of.ts'
 import { BatchSender, type ProducerIdentity } from './batch-sender.ts'
-import type { Coordinator } from './coordinator.ts'
+import { type Coordinator, connectionOf } from './coordinator.ts'
 import { protocolType, translate } from './protocol-errors.ts'
 import type { RecordBatchWriter } from './record-batch-writer.ts'
 import { type LastTransaction, lastTransactionOf } from './transactional-ids.ts'
@@ -26,6 +26,8 @@ export interface OffsetMove {
   readonly partition: number
   readonly offset: number
   readonly metadata: string
+  /** The connection to the group's coordinator that the offset must take, if it must take a certain one. */
+  readonly over?: { readonly connection: unknown }
 }
 
 /**
@@ -56,8 +58,7 @@ export class TransactionalProducer {
 
   /** Whether the connection is still there over which the last initialisation came: without it `commit` is refused. */
   get connected(): boolean {
-    const { known } = this.#options.coordinator
-    const connection = known === undefined ? undefined : connectionOf(known)
+    const { connection } = this.#options.coordinator
     return connection !== undefined && connection === this.#connection
   }
 
@@ -205,8 +206,7 @@ export class TransactionalProducer {
    * @throws SluiceError `transaction-unknown` otherwise
    */
   readonly #requireConnection = (broker: KafkajsBroker): void => {
-    const connection = connectionOf(broker)
-    if (connection !== undefined && connection === this.#connection) return
+    if (isOpen(this.#connection, broker)) return
     const { transactionalId } = this.#options
     throw new SluiceError(
       'transaction-unknown',
@@ -218,7 +218,10 @@ export class TransactionalProducer {
     const { groupCoordinator, requestTimeoutMs, groupId } = this.#options
     const partitions = [{ partition: move.partition, offset: String(move.offset), metadata: move.metadata }]
     const request = { ...wireState(identity), groupId, topics: [{ topic: move.topic, partitions }] }
-    await groupCoordinator.send(requestTimeoutMs, broker => broker.txnOffsetCommit(request))
+    await groupCoordinator.send(requestTimeoutMs, async broker => {
+      if (move.over !== undefined && !isOpen(move.over.connection, broker)) throw coordinatorChanged(move)
+      await broker.txnOffsetCommit(request)
+    })
   }
 
   async #end(identity: ProducerIdentity, commit: boolean): Promise<void> {
@@ -241,10 +244,17 @@ function wasCommitted({ state, producerEpoch }: LastTransaction, next: ProducerI
   return committed && next.producerEpoch === producerEpoch + 1
 }
 
-/** What stands for the open connection for transactions; undefined when there is none. */
-function connectionOf({ connectionPool }: KafkajsBroker): unknown {
-  const connection = connectionPool.pool[0]!
-  return connection.isConnected() ? connection.socket : undefined
+/** Whether requests to the broker take this very connection. */
+function isOpen(connection: unknown, broker: KafkajsBroker): boolean {
+  return connection !== undefined && connection === connectionOf(broker)
+}
+
+function coordinatorChanged({ topic, partition, offset }: OffsetMove): SluiceError {
+  return new SluiceError(
+    'transaction-unknown',
+    `The coordinator of the group has changed since the offset of ${topic}/${partition} was read, before ${offset} was committed: ` +
+      'whether that was its latest offset has to be asked again.',
+  )
 }
 
 function wireState({ transactionalId, producerId, producerEpoch }: ProducerIdentity): KafkajsProducerState {

@@ -64,7 +64,8 @@ export class ScriptedCluster {
   readonly #script = new Map<string, Answer[]>()
   readonly #otherwise = new Map<string, Answer>()
   readonly #brokers: Record<number, KafkajsBroker> = {}
-  readonly #connection = { socket: 1, isConnected: () => true }
+  /** How often the connections were closed and opened again. */
+  #reconnections = 0
 
   /** The next answers to `api`, in turn. */
   next(api: string, ...answers: Answer[]): this {
@@ -80,7 +81,17 @@ export class ScriptedCluster {
 
   /** The connections were closed, and are open again. */
   reconnect(): void {
-    this.#connection.socket++
+    this.#reconnections++
+  }
+
+  #connectionTo(nodeId: number) {
+    const reconnections = () => this.#reconnections
+    return {
+      get socket() {
+        return `${nodeId}, after ${reconnections()}`
+      },
+      isConnected: () => true,
+    }
   }
 
   /** Holds the next request to `api` until it is answered. */
@@ -149,7 +160,7 @@ export class ScriptedCluster {
       connectionPool: {
         host: 'broker',
         port: nodeId,
-        pool: [this.#connection],
+        pool: [this.#connectionTo(nodeId)],
         send: this.#send(nodeId),
       },
       disconnect: async () => {},

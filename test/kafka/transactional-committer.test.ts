@@ -33,7 +33,10 @@ interface Committed {
 /** A committer in front of a group that keeps its offset, whoever commits it. */
 class Harness {
   readonly script = new ScriptedCluster()
+  readonly clock = new FakeClock()
   readonly committer: TransactionalCommitter
+  /** That of the group is looked up again before the next request. */
+  readonly forgetCoordinator: () => void
   refreshes = 0
   stored: Committed | undefined
   readonly logs = new Map<number, PartitionLog>()
@@ -71,8 +74,9 @@ class Harness {
         const { offset = '-1', metadata = '' } = this.stored ?? {}
         return { responses: [{ topic: 'in', partitions: [{ partition: 2, offset, metadata }] }] }
       })
-    const clock = new FakeClock()
+    const { clock } = this
     const groupCoordinator = new Coordinator(cluster, 'group', 'g', clock)
+    this.forgetCoordinator = () => groupCoordinator.forget()
     const shared = { cluster, groupCoordinator, groupId: 'g', topic: 'in', partition: 2, requestTimeoutMs: 1_000 }
     const producer = new TransactionalProducer({
       ...shared,
@@ -207,6 +211,57 @@ test('after a reconnection an offset that somebody else has moved ends the run',
   harness.stored = { offset: '45', metadata: MARK }
   await assert.rejects(harness.committer.commit(41), { code: 'transaction-unknown', message: /is 45, not 40/ })
   assert.equal(harness.script.of('produce').length, 0)
+})
+
+test('an offset read from a broker that is no longer the coordinator is not built upon', async () => {
+  const harness = new Harness({ stored: { offset: '40', metadata: MARK }, epoch: 7 })
+  await harness.committer.initialise() // of a broker that was paused, and does not know that another went on to 45
+  harness.stored = { offset: '45', metadata: MARK }
+  harness.predict(40)
+  harness.script.coordinator = 2
+  harness.script.next('txnOffsetCommit', brokerError('NOT_COORDINATOR_FOR_GROUP'))
+  harness.script.asked.length = 0
+  const refused = assert.rejects(harness.committer.commit(41), { code: 'transaction-unknown', message: /has changed/ })
+  await harness.clock.advance(100)
+  await refused
+  assert.deepEqual(
+    harness.script.of('txnOffsetCommit').map(({ node }) => node),
+    [1],
+  )
+  assert.ok(!harness.apis.includes('endTxn'))
+  assert.equal(harness.stored.offset, '45')
+})
+
+test('once a transaction has shown who the coordinator is, another may take its place', async () => {
+  const harness = new Harness({ stored: { offset: '40', metadata: MARK }, epoch: 7 })
+  await harness.committer.initialise()
+  await harness.committer.commit(41)
+  harness.script.coordinator = 2
+  harness.script.next('txnOffsetCommit', brokerError('NOT_COORDINATOR_FOR_GROUP'))
+  const committed = harness.committer.commit(42)
+  await harness.clock.advance(100)
+  await committed
+  assert.deepEqual(
+    harness.script.of('txnOffsetCommit').map(({ node }) => node),
+    [1, 1, 2],
+  )
+  assert.equal(harness.stored?.offset, '42')
+})
+
+test('where the coordinator has changed before the first transaction, the offset is read again', async () => {
+  for (const moved of [false, true]) {
+    const harness = new Harness({ stored: { offset: '40', metadata: MARK }, epoch: 7 })
+    await harness.committer.initialise()
+    harness.predict(40)
+    harness.forgetCoordinator()
+    harness.script.coordinator = 2
+    harness.script.asked.length = 0
+    if (moved) harness.stored = { offset: '45', metadata: MARK }
+    const commit = harness.committer.commit(41)
+    if (moved) await assert.rejects(commit, { code: 'transaction-unknown', message: /is 45, not 40/ })
+    else await commit
+    assert.deepEqual([harness.script.of('offsetFetch').length, harness.script.of('produce').length], [1, moved ? 0 : 1])
+  }
 })
 
 test('a start that is refused lets the metadata be read again, a fenced one does not', async () => {
