@@ -3,9 +3,14 @@ import { arm } from '../preload/arm.ts'
 import type { SessionAction } from '../preload/points.ts'
 import type { Stage } from '../stage.ts'
 
-/** The next run of one session of one worker fails in this way. */
+/**
+ * The next run of one session of one worker fails in this way. Not the first one: a model that breaks a session before it
+ * has repeated its golden samples ends the worker, as it should.
+ */
 export async function strikeSession(stage: Stage, action: SessionAction): Promise<Strike> {
-  const armed = await arm(stage.take().child, { session: action })
+  const worker = stage.take()
+  await worker.waitForLog(line => 'samples' in line)
+  const armed = await arm(worker.child, { session: action })
   // A worker that has no partition has no runs: then there is nothing to strike.
   await Promise.race([armed.hit, stage.forMs(NO_RUNS_MS)])
   return { since: Date.now() }
