@@ -45,10 +45,10 @@ def write_bundle(model: TrainedModel, store: Path) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
-    metrics = ', '.join(f'{metric} {value}' for metric, value in model.metrics.items())
+    metrics = ''.join(f'{metric} {value}, ' for metric, value in model.metrics.items())
     rows = len(model.golden_rows) + len(model.probe_rows)
     return (
-        f'{model.name} {model.version}: model.onnx {len(artifact)} bytes, {metrics}, '
+        f'{model.name} {model.version}: model.onnx {len(artifact)} bytes, {metrics}'
         f'largest difference to ONNX Runtime {difference:.1e} over {rows} rows'
     )
 
@@ -85,7 +85,8 @@ def _signature(node: onnxruntime.NodeArg) -> dict:
 
 
 def _feature(feature: Feature) -> dict:
-    return {'name': feature.name} if feature.length is None else {'name': feature.name, 'length': feature.length}
+    optional = {'length': feature.length, 'default': feature.default}
+    return {'name': feature.name, **{key: value for key, value in optional.items() if value is not None}}
 
 
 def _training(model: TrainedModel) -> dict:

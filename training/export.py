@@ -15,6 +15,8 @@ from model import TrainedModel
 # Old enough for the runtimes people have in production, new enough for every operator used here. Not the newest
 # one that the converter knows, which would change with its version.
 TARGET_OPSET = {'': 17, 'ai.onnx.ml': 3}
+# The version of the file format that belongs to it, for graphs that are not made by a converter.
+IR_VERSION = 8
 
 # skl2onnx knows scikit-learn's estimators; the converter for XGBoost's comes from onnxmltools.
 update_registered_converter(
@@ -29,21 +31,25 @@ update_registered_converter(
 def to_onnx(model: TrainedModel, training: dict) -> bytes:
     """Serializes the model with a batch dimension of any size; `training` becomes its metadata property of that name.
 
-    Classifiers are exported without ZipMap, so that probabilities are a tensor and not a list of maps, which many
-    runtimes cannot return. Raises onnx.checker.ValidationError if the result breaks the ONNX specification.
+    Raises onnx.checker.ValidationError if the result breaks the ONNX specification.
     """
+    graph = _convert(model) if model.graph is None else model.graph()
+    _import_each_domain_once(graph)
+    onnx.helper.set_model_props(graph, {'training': json.dumps(training)})
+    onnx.checker.check_model(graph, full_check=True)
+    return graph.SerializeToString(deterministic=True)
+
+
+def _convert(model: TrainedModel) -> onnx.ModelProto:
+    """Leaves ZipMap out of classifiers: many runtimes cannot return its list of maps, and all return a tensor."""
     options = {id(model.estimator): {'zipmap': False}} if is_classifier(model.estimator) else None
-    graph = convert_sklearn(
+    return convert_sklearn(
         model.estimator,
         name=model.name,
         initial_types=[(model.input_tensor, FloatTensorType([None, model.columns]))],
         target_opset=TARGET_OPSET,
         options=options,
     )
-    _import_each_domain_once(graph)
-    onnx.helper.set_model_props(graph, {'training': json.dumps(training)})
-    onnx.checker.check_model(graph, full_check=True)
-    return graph.SerializeToString(deterministic=True)
 
 
 def _import_each_domain_once(graph: onnx.ModelProto) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
+import onnx
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import train_test_split
 
@@ -17,10 +17,14 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Feature:
-    """One field of the input record. It fills `length` neighbouring columns of the input tensor; None is one scalar."""
+    """One field of the input record. It fills `length` neighbouring columns of the input tensor; None is one scalar.
+
+    `default` stands in for a missing value, or for each element of a missing array.
+    """
 
     name: str
     length: int | None = None
+    default: float | None = None
 
     @property
     def columns(self) -> int:
@@ -32,7 +36,8 @@ class Feature:
 class Output:
     """One field of the prediction: the ONNX output that it is read from, and the library's own answer for a batch.
 
-    `predict` takes rows as in TrainedModel and answers in the shape of the ONNX output, batch dimension first.
+    `predict` takes rows in the shape of the input tensor and answers in the shape of the ONNX output, batch dimension
+    first.
     """
 
     tensor: str
@@ -55,13 +60,15 @@ class TrainedModel:
     """A fitted estimator, ready for export. `golden_rows` and `probe_rows` are float32, shape [rows, columns].
 
     The golden rows are published with the bundle; the probe rows only serve to compare library and ONNX Runtime here.
-    `features` are in the order of the input tensor's columns.
+    `features` are in the order of the input tensor's columns. `graph` makes the ONNX graph of a model that skl2onnx
+    cannot convert, or not into the nodes that are wanted. `row_shape` is the shape of one row of the input tensor where
+    it is not [columns].
     """
 
     name: str
     version: str
     dataset: str
-    estimator: BaseEstimator
+    estimator: object
     input_tensor: str
     features: tuple[Feature, ...]
     outputs: tuple[Output, ...]
@@ -69,11 +76,17 @@ class TrainedModel:
     probe_rows: np.ndarray
     metrics: dict[str, float]
     classes: tuple[str, ...] | None = None
+    graph: Callable[[], onnx.ModelProto] | None = None
+    row_shape: tuple[int, ...] | None = None
 
     @property
     def columns(self) -> int:
         """The width of the input tensor."""
         return sum(feature.columns for feature in self.features)
+
+    def batch(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of shape [rows, columns] in the shape of the input tensor."""
+        return rows if self.row_shape is None else rows.reshape(-1, *self.row_shape)
 
 
 def split(rows: np.ndarray, target: np.ndarray) -> Split:

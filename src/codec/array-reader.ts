@@ -44,28 +44,37 @@ function blocks(read: ItemsReader, minimum: number, { feature, width, offset }: 
 function copyItems(target: Target, size: 4 | 8): ItemsReader {
   const { input, allowNonFinite } = target
   return (cursor, at, count) => {
-    const { bytes, data } = cursor.views[input]!
+    const { bytes, words, data } = cursor.views[input]!
     const end = cursor.pos + count * size
     cursor.bytes.copy(bytes, at * size, cursor.pos, end)
     cursor.pos = end
-    return allowNonFinite || checkFinite(cursor, data as Float32Array | Float64Array, at, count, target)
+    if (allowNonFinite || areFinite(words, at, count, size)) return true
+    return rejectFirst(cursor, data as Float32Array | Float64Array, at, target)
   }
 }
 
-function checkFinite(
-  cursor: Cursor,
-  data: Float32Array | Float64Array,
-  at: number,
-  count: number,
-  target: Target,
-): boolean {
-  for (let i = at; i < at + count; i++) {
-    if (Number.isFinite(data[i])) continue
-    cursor.value = data[i]!
-    cursor.element = (i % target.width) - target.offset
-    return rejectNonFinite(cursor, target)
-  }
-  return true
+/**
+ * Whether the floats or doubles [at, at + count), of `size` bytes each, are finite. NaN and infinities alone have an
+ * exponent of all ones, which becomes the sign bit when its lowest bit is added. All are or-ed: that takes half the time
+ * of asking each.
+ */
+function areFinite(words: Int32Array, at: number, count: number, size: 4 | 8): boolean {
+  const step = size / 4
+  const exponent = size === 4 ? 0x7f800000 : 0x7ff00000
+  const lowest = size === 4 ? 0x00800000 : 0x00100000
+  const end = (at + count) * step
+  let bits = 0
+  for (let high = at * step + step - 1; high < end; high += step) bits |= (words[high]! & exponent) + lowest
+  return bits >= 0
+}
+
+/** Stops at the first element from `at` on that is not finite. */
+function rejectFirst(cursor: Cursor, data: Float32Array | Float64Array, at: number, target: Target): boolean {
+  let bad = at
+  while (Number.isFinite(data[bad])) bad++
+  cursor.value = data[bad]!
+  cursor.element = (bad % target.width) - target.offset
+  return rejectNonFinite(cursor, target)
 }
 
 function eachItem(element: Reader, { width, offset }: Target): ItemsReader {

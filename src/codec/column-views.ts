@@ -8,7 +8,7 @@ export interface ColumnViews {
   readonly data: TensorData
   /** All bytes of `data`; empty for strings. */
   readonly bytes: Uint8Array
-  /** Low and high word of each int64, in turn; empty for other types. */
+  /** All words of `data`, the low one of an int64 or a float64 first; empty for strings and bools. */
   readonly words: Int32Array
 }
 
@@ -29,10 +29,10 @@ export function viewsOf(columns: readonly TensorColumn[]): readonly ColumnViews[
 
 function viewData(data: TensorData): ColumnViews {
   if (Array.isArray(data)) return { data, bytes: NO_BYTES, words: NO_WORDS }
-  const { buffer, byteOffset, byteLength } = data
+  const { buffer, byteOffset, byteLength, BYTES_PER_ELEMENT } = data
   return {
     data,
     bytes: new Uint8Array(buffer, byteOffset, byteLength),
-    words: data instanceof BigInt64Array ? new Int32Array(buffer, byteOffset, byteLength / 4) : NO_WORDS,
+    words: BYTES_PER_ELEMENT >= 4 ? new Int32Array(buffer, byteOffset, byteLength / 4) : NO_WORDS,
   }
 }

@@ -1,24 +1,36 @@
 import { isUtf8 } from 'node:buffer'
 import type { FeatureDecoder } from '../core/codec.ts'
 import { messageOf, type RecordFault } from '../core/errors.ts'
-import { type RecordBatch, valueBytes } from '../core/record-batch.ts'
+import { COLUMNS, Column, type RecordBatch } from '../core/record-batch.ts'
 import { packObject } from '../core/rows.ts'
 import type { TensorColumn } from '../core/tensor.ts'
 import { checkLength, type DecoderOptions } from './decoder-options.ts'
+import { compileFields } from './json-fields.ts'
+import { JsonRowReader } from './json-row-reader.ts'
 
-/** Decodes JSON objects: a field a feature, dotted features in nested objects, arrays for array features. */
+/**
+ * Decodes JSON objects: a field a feature, dotted features in nested objects, arrays for array features. The usual
+ * record is read by {@link JsonRowReader}; every other one, and every bad one, by JSON.parse and `packObject`.
+ */
 export class JsonDecoder implements FeatureDecoder {
   readonly #options: DecoderOptions
+  /** Undefined where the model has features that it does not read. */
+  readonly #reader: JsonRowReader | undefined
 
   constructor(options: DecoderOptions) {
     this.#options = options
+    const fields = compileFields(options.inputs)
+    if (fields !== undefined) this.#reader = new JsonRowReader(fields)
   }
 
   decode(batch: RecordBatch, index: number, row: number, inputs: readonly TensorColumn[]): RecordFault | undefined {
-    const value = valueBytes(batch, index)
-    const fault = checkLength(value?.length ?? -1, this.#options.maxRecordBytes)
-    if (fault !== undefined || value === null) return fault
-    const object = parseObject(value)
+    const start = batch.columns[index * COLUMNS + Column.valueStart]!
+    const length = batch.columns[index * COLUMNS + Column.valueLength]!
+    const fault = checkLength(length, this.#options.maxRecordBytes)
+    if (fault !== undefined) return fault
+    const { bytes } = batch
+    if (this.#reader?.read(bytes, start, start + length, row, inputs)) return undefined
+    const object = parseObject(bytes.subarray(start, start + length))
     if (typeof object === 'string') return { code: 'invalid-json', message: object }
     return packObject(object, this.#options.inputs, inputs, row, this.#options.allowNonFinite)
   }

@@ -8,6 +8,7 @@ import {
   frame,
   type Golden,
   goldenSamples,
+  IMAGE_SCHEMA_ID,
   IRIS_SCHEMA_ID,
   MODEL_STORE,
   manifestOf,
@@ -20,6 +21,7 @@ const SCHEMA_IDS: Readonly<Record<string, number>> = {
   'iris-classifier': IRIS_SCHEMA_ID,
   'iris-xgboost': IRIS_SCHEMA_ID,
   'digits-mlp': DIGITS_SCHEMA_ID,
+  ffnn: IMAGE_SCHEMA_ID,
 }
 
 /** Which golden sample a record is says its key. */

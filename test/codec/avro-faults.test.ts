@@ -253,6 +253,32 @@ describe('features', () => {
     }
   })
 
+  test('feature-not-finite in an array that is copied: every kind at every place, and nothing else', () => {
+    const LENGTH = 5
+    const largest = { float: 2 ** 128 - 2 ** 104, double: Number.MAX_VALUE }
+    for (const [items, type] of [
+      ['float', 'float32'],
+      ['double', 'float64'],
+    ] as const) {
+      const schema = record(['w', 'float'], ['x', { type: 'array', items }])
+      const inputs = [input(type, feature('w'), feature('x', { length: LENGTH }))]
+      const decoder = rawDecoder(schema, inputs)
+      const finite = [-0, largest[items], -largest[items], Number.MIN_VALUE, -1.5]
+      const good = decodeOne(decoder, inputs, encode(schema, { w: 1, x: finite }))
+      assert.equal(good.result, undefined)
+      assert.deepEqual(good.rows[0]!.slice(0, 4), [1, -0, largest[items], -largest[items]])
+      for (const bad of [Number.NaN, Infinity, -Infinity]) {
+        for (let place = 0; place < LENGTH; place++) {
+          // From there on all are bad: the first one is named.
+          const x = finite.map((value, at) => (at < place ? value : bad))
+          const { result } = decodeOne(decoder, inputs, encode(schema, { w: 1, x }))
+          const message = `element ${place} of feature "x" is ${bad}; expected a finite number (${type})`
+          assert.deepEqual(result, { code: 'feature-not-finite', message })
+        }
+      }
+    }
+  })
+
   test('ALLOW_NON_FINITE lets them through', () => {
     const inputs = [input('float32', feature('x'), feature('y', { length: 1 }), ...IRIS.map(name => feature(name)))]
     const fields = IRIS.map((name): [string, unknown] => [name, 'float'])

@@ -6,14 +6,15 @@ import { FolderStore } from '../../src/models/store.ts'
 import { verify } from '../../src/models/verification.ts'
 import { openPool } from '../inference/fixtures.ts'
 
-const store = new FolderStore(fileURLToPath(new URL('../../models', import.meta.url)))
+const storeAt = (folder: string) => new FolderStore(fileURLToPath(new URL(`../../${folder}`, import.meta.url)))
+const store = storeAt('models')
 const models = await store.list()
 
 describe('the bundles under models/', () => {
   it('are there', () => {
     assert.deepEqual(
       models.map(model => model.name),
-      ['digits-mlp', 'iris-classifier', 'iris-regressor', 'iris-xgboost'],
+      ['digits-mlp', 'ffnn', 'iris-classifier', 'iris-regressor', 'iris-xgboost'],
     )
   })
 
@@ -45,4 +46,15 @@ describe('the bundles under models/', () => {
       })
     }
   }
+})
+
+describe('the heavy bundle of the bench', () => {
+  it('repeats its golden sample, for which the image is left out', async t => {
+    const bundle = await storeAt('bench/models').find('resnet50-shaped', '1')
+    const pool = await openPool(bundle)
+    t.after(() => pool.close())
+    const { samples } = await verify(bundle, pool)
+    assert.equal(samples, 1)
+    assert.deepEqual((await bundle.golden())[0]!.input, {})
+  })
 })

@@ -45,10 +45,12 @@ export function manifestOf(model: string): Manifest {
 /** Schema ids that `schemas/ids.json` has for features. */
 export const IRIS_SCHEMA_ID = 1
 export const DIGITS_SCHEMA_ID = 2
+export const IMAGE_SCHEMA_ID = 3
 
 const FEATURE_SCHEMAS: Readonly<Record<number, string>> = {
   [IRIS_SCHEMA_ID]: 'iris-features.avsc',
   [DIGITS_SCHEMA_ID]: 'digits-features.avsc',
+  [IMAGE_SCHEMA_ID]: 'image-features.avsc',
 }
 
 /** A copy of the feature schemas of `schemas/` in a new folder, which the caller removes: workers add prediction schemas to it. */
