@@ -11,13 +11,16 @@ const run = promisify(execFile)
 const CACHE = fileURLToPath(new URL('../.cache/', import.meta.url))
 
 /**
- * The folder with what `dev/<name>/pom.xml` asks Maven for: `.cache/<name>/<hash of the pom>/` in the checkout.
- * Filled once, by the pom's `generate-resources` phase with `-Dfolder=…`; `report` hears one line when that is needed.
- * The folder appears whole or not at all, also when several processes fill it at once: each fills its own, the first
- * rename wins. Throws, saying what to install, when Maven is missing, and with Maven's last words when it fails.
+ * The folder with what a pom, `dev/<name>/pom.xml` unless told otherwise, asks Maven for: `.cache/<name>/<hash of the
+ * pom>/` in the checkout. Filled once, by the pom's `generate-resources` phase with `-Dfolder=…`; `report` hears one
+ * line when that is needed. The folder appears whole or not at all, also when several processes fill it at once: each
+ * fills its own, the first rename wins. Throws, saying what to install, when Maven is missing, and with Maven's last words when it fails.
  */
-export async function mavenFolder(name: string, report: (line: string) => void): Promise<string> {
-  const pom = fileURLToPath(new URL(`${name}/pom.xml`, import.meta.url))
+export async function mavenFolder(
+  name: string,
+  report: (line: string) => void,
+  pom = fileURLToPath(new URL(`${name}/pom.xml`, import.meta.url)),
+): Promise<string> {
   const hash = createHash('sha256')
     .update(await readFile(pom))
     .digest('hex')
