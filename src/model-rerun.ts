@@ -12,8 +12,9 @@ import type { InputSpec, OutputSpec } from './core/model.ts'
 import { type RecordBatch, valueBytes } from './core/record-batch.ts'
 import { isScalar, unpackRow } from './core/rows.ts'
 import { byteLength, type TensorColumn, type TensorSlot, viewOf } from './core/tensor.ts'
+import { createDecoder } from './formats.ts'
 import { outputDifference } from './models/verification.ts'
-import { createDecoder, openModel, type ServedModel } from './serving.ts'
+import { openModel, type ServedModel } from './serving.ts'
 
 /** What came of comparing a prediction with what the model predicts now. */
 export type Judgement =

@@ -1,21 +1,20 @@
 import { SluiceError } from './core/errors.ts'
-import type { Reservation } from './core/inference.ts'
+import type { Reservation, SessionPool } from './core/inference.ts'
 import type { ModelSpec } from './core/model.ts'
 import { packObject } from './core/rows.ts'
 import type { TensorColumn, TensorSlot } from './core/tensor.ts'
-import type { OnnxSessionPool } from './inference/pool.ts'
 
 /**
  * A row that is known to be good, in a slot of its own, to tell a bad session from a bad row: the first golden sample, or,
  * for a bundle without any, the first row that ran well. Before there is one, a session cannot be told from its rows.
  */
 export class Probe {
-  readonly #pool: OnnxSessionPool
+  readonly #pool: SessionPool
   readonly #slot: TensorSlot
   #known: boolean
 
   /** @param sample the input of a golden sample, if there is one */
-  constructor(spec: ModelSpec, pool: OnnxSessionPool, sample: Readonly<Record<string, unknown>> | undefined) {
+  constructor(spec: ModelSpec, pool: SessionPool, sample: Readonly<Record<string, unknown>> | undefined) {
     const slot = pool.acquire()
     if (slot === undefined) throw new SluiceError('internal', 'The session pool has no slot for the probe.')
     if (sample !== undefined) packObject(sample, spec.inputs, slot.inputs, 0, true)

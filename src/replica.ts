@@ -3,19 +3,21 @@ import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
 import type { FeatureDecoder, PredictionEncoder } from './core/codec.ts'
 import type { SluiceError } from './core/errors.ts'
+import type { SessionPool } from './core/inference.ts'
 import type { Log } from './core/log.ts'
+import { identityOf, type ModelSpec } from './core/model.ts'
 import { Fetcher } from './kafka/fetcher.ts'
 import type { KafkaLinks } from './kafka/links.ts'
-import { Membership } from './kafka/membership.ts'
+import { type Assignment, Membership } from './kafka/membership.ts'
 import type { PartitionLog } from './kafka/partition-log.ts'
-import type { Health } from './ops/health.ts'
+import type { HealthReporter } from './ops/health.ts'
 import type { Metrics } from './ops/metrics.ts'
 import { AssignedTasks } from './pipeline/assignment.ts'
 import { Batcher } from './pipeline/batcher.ts'
 import { CommitTurns } from './pipeline/commit-turns.ts'
 import { InFlightBudget } from './pipeline/in-flight.ts'
 import { PartitionTask } from './pipeline/partition-task.ts'
-import { identityOf, type ServedModel } from './serving.ts'
+import type { Probe } from './probe.ts'
 
 /** Settings of a worker, after `loadSettings` with these required. */
 export type WorkerSettings = Settings & {
@@ -25,11 +27,18 @@ export type WorkerSettings = Settings & {
   readonly modelName: string
 }
 
-export interface WorkerTools {
+export interface ReplicaTools {
   readonly log: Log
   readonly clock: Clock
-  readonly health: Health
+  readonly health: HealthReporter
   readonly metrics: Metrics
+}
+
+/** A model version that is open somewhere, and what tells bad sessions from bad rows. */
+export interface ReplicaModel {
+  readonly spec: ModelSpec
+  readonly pool: SessionPool
+  readonly probe: Probe
 }
 
 /** What turns records into rows of the model, and rows into predictions. */
@@ -38,11 +47,19 @@ export interface ModelCodec {
   readonly encoder: PredictionEncoder
 }
 
-interface ReplicaOptions {
+/** How a replica begins that does not stand alone. */
+export interface ReplicaStart {
+  /** Told of each generation of the group that this member has joined. */
+  readonly onJoined?: (generationId: number) => void
+  /** No task begins before this has resolved; until then the group may assign other partitions. Left out: at once. */
+  readonly mayBegin?: Promise<void>
+}
+
+interface ReplicaOptions extends ReplicaStart {
   readonly settings: WorkerSettings
-  readonly tools: WorkerTools
+  readonly tools: ReplicaTools
   readonly links: KafkaLinks
-  readonly model: ServedModel
+  readonly model: ReplicaModel
   readonly codec: ModelCodec
   /** An error that ends the worker. */
   readonly onFailed: (error: SluiceError) => void
@@ -59,11 +76,15 @@ export class Replica {
   readonly #turns: CommitTurns
   readonly #tasks: AssignedTasks
   readonly #membership: Membership
+  #begun: boolean
+  /** What the group has assigned last. */
+  #assignment: Assignment | undefined
   /** Partitions of the first assignment whose tasks have neither begun to run nor said why they cannot. */
   #unheard: Set<number> | undefined
 
   constructor(options: ReplicaOptions) {
     this.#options = options
+    this.#begun = options.mayBegin === undefined
     this.#fetcher = this.#createFetcher()
     this.#batcher = this.#createBatcher()
     const { settings, tools } = options
@@ -83,6 +104,10 @@ export class Replica {
   /** Joins the group; the rest follows from what it assigns. */
   start(): void {
     this.#membership.start()
+    void this.#options.mayBegin?.then(() => {
+      this.#begun = true
+      this.#followAssignment()
+    })
   }
 
   /** Commits what is in the pipeline and ends all tasks. */
@@ -131,6 +156,7 @@ export class Replica {
       pool: model.pool,
       model: identityOf(model.spec),
       maxQueueDelayMs: settings.maxQueueDelayMs,
+      targetLatencyMs: settings.targetLatencyMs,
       telemetry: tools.metrics.batcher({ model: name, version }),
       clock: tools.clock,
       probe: (session, by) => model.probe.run(session, by),
@@ -199,6 +225,14 @@ export class Replica {
     if (this.#unheard.size === 0 && health.state === 'STARTING') health.enter('RUNNING') // and never back from DRAINING
   }
 
+  #followAssignment(): void {
+    if (!this.#begun || this.#assignment === undefined) return
+    const { partitions, continuous } = this.#assignment
+    this.#unheard = new Set([...(this.#unheard ?? partitions)].filter(p => partitions.includes(p)))
+    this.#tasks.assign(partitions, continuous)
+    this.#heard()
+  }
+
   #createMembership(): Membership {
     const { settings, tools, links } = this.#options
     return new Membership({
@@ -209,11 +243,11 @@ export class Replica {
       rebalanceTimeoutMs: settings.rebalanceTimeoutMs,
       clock: tools.clock,
       log: tools.log,
-      onAssigned: ({ partitions, continuous }) => {
+      onAssigned: assignment => {
         tools.metrics.rebalanced()
-        this.#unheard = new Set([...(this.#unheard ?? partitions)].filter(p => partitions.includes(p)))
-        this.#tasks.assign(partitions, continuous)
-        this.#heard()
+        this.#assignment = assignment
+        this.#options.onJoined?.(assignment.generationId)
+        this.#followAssignment()
       },
       onCondition: this.#condition('group'),
     })

@@ -1,33 +1,37 @@
-import { createFeatureDecoder, readWriterSchema } from './codec/feature-decoder.ts'
-import { createPredictionEncoder } from './codec/prediction-encoder.ts'
-import { predictionSchema } from './codec/prediction-schema.ts'
-import { SchemaRegistry } from './codec/registry.ts'
-import { SchemaDir } from './codec/schema-dir.ts'
-import type { SchemaSource } from './codec/schema-source.ts'
 import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
-import type { FeatureDecoder, PredictionEncoder } from './core/codec.ts'
 import { SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
-import type { ModelSpec } from './core/model.ts'
+import type { GoldenSample, ModelSpec } from './core/model.ts'
 import type { PoolTelemetry } from './core/telemetry.ts'
-import type { ModelIdentity } from './core/transaction.ts'
 import { parseSessions } from './inference/placement.ts'
 import { createSessionPool, type OnnxSessionPool, SLOTS_PER_SESSION } from './inference/pool.ts'
 import { FolderStore } from './models/store.ts'
 import { verify } from './models/verification.ts'
-import { Probe } from './probe.ts'
 
 /** A model version that is loaded, verified, and ready to run. */
 export interface ServedModel {
   readonly spec: ModelSpec
   readonly pool: OnnxSessionPool
-  /** Tells bad sessions from bad rows. */
-  readonly probe: Probe
+  /** The input of its first golden sample: a row that is known to be good, if there is one. */
+  readonly sample: GoldenSample['input'] | undefined
   close(): Promise<void>
 }
 
 const PROBE_SLOTS = 1
+
+/** Slots of a pool whose only user is the thread that has it: two for each session, and one for its `Probe`. */
+export function slotsOfOne(sessions: number): number {
+  return SLOTS_PER_SESSION * sessions + PROBE_SLOTS
+}
+
+/**
+ * Slots of each of several threads that share a pool: all sessions can run batches of one thread while it packs another,
+ * and there is one for its `Probe`. Two threads or more have two for each session together.
+ */
+export function slotsOfEach(sessions: number): number {
+  return sessions + 1 + PROBE_SLOTS
+}
 
 type ModelSettings = Pick<
   Settings,
@@ -47,9 +51,14 @@ interface ModelTools {
 
 /**
  * Finds a model version in the store, opens it in its sessions, and lets it repeat its golden samples there.
+ * @param slotsFor how many slots the pool has, by its sessions
  * @throws SluiceError with response `exit`: a version that is missing, damaged or wrong never serves
  */
-export async function openModel(settings: ModelSettings, tools: ModelTools): Promise<ServedModel> {
+export async function openModel(
+  settings: ModelSettings,
+  tools: ModelTools,
+  slotsFor: (sessions: number) => number = slotsOfOne,
+): Promise<ServedModel> {
   const { log, clock, onCondition } = tools
   const sessions = parseSessions(settings.sessions)
   const bundle = await new FolderStore(settings.modelStore).find(settings.modelName, settings.modelVersion)
@@ -60,7 +69,7 @@ export async function openModel(settings: ModelSettings, tools: ModelTools): Pro
     modelFile,
     spec,
     sessions,
-    slots: SLOTS_PER_SESSION * sessions.length + PROBE_SLOTS,
+    slots: slotsFor(sessions.length),
     intraOpThreads,
     maxBatchSize,
     runTimeoutMs,
@@ -78,7 +87,7 @@ export async function openModel(settings: ModelSettings, tools: ModelTools): Pro
         'the bundle has no golden samples: nothing shows that the model predicts here as it did in training',
       )
     const [sample] = await bundle.golden()
-    return { spec, pool, probe: new Probe(spec, pool, sample?.input), close: () => pool.close() }
+    return { spec, pool, sample: sample?.input, close: () => pool.close() }
   } catch (error) {
     await pool.close()
     throw error instanceof SluiceError && error.code === 'session-hung' ? tooSlow(error, runTimeoutMs) : error
@@ -90,68 +99,4 @@ function tooSlow(error: SluiceError, runTimeoutMs: number): SluiceError {
     `The golden samples did not return within RUN_TIMEOUT_MS (${runTimeoutMs} ms): ${error.message}. ` +
     'If the first run builds an engine (TensorRT), raise RUN_TIMEOUT_MS above that; otherwise look at the device.'
   return new SluiceError('session-failed', message, { cause: error })
-}
-
-/** How headers, metrics and the status page name a version. */
-export function identityOf({ name, version, sha256 }: ModelSpec): Omit<ModelIdentity, 'provider'> {
-  return { name, version, sha256 }
-}
-
-type SchemaSettings = Pick<
-  Settings,
-  | 'inputFormat'
-  | 'outputFormat'
-  | 'schemaRegistryUrl'
-  | 'schemaRegistryUsername'
-  | 'schemaRegistryPassword'
-  | 'schemaDir'
-  | 'requestTimeoutMs'
->
-
-/**
- * The registry, or the folder that stands in for it; undefined where neither format names schemas by id.
- * @throws SluiceError `schema-dir-invalid`
- */
-export async function openSchemas(settings: SchemaSettings, clock: Clock, log: Log): Promise<SchemaSource | undefined> {
-  if (settings.inputFormat !== 'avro' && settings.outputFormat !== 'avro') return undefined
-  const { schemaRegistryUrl: url, schemaRegistryUsername: username, schemaRegistryPassword: password } = settings
-  if (url === undefined) return SchemaDir.open(settings.schemaDir, clock, log)
-  return new SchemaRegistry({ url, username, password, timeoutMs: settings.requestTimeoutMs, clock })
-}
-
-type FormatSettings = Pick<Settings, 'inputFormat' | 'inputSchema' | 'allowNonFinite' | 'maxRecordBytes'>
-
-/** A decoder for the records that the settings describe; `schemas` is what `openSchemas` gave for them. */
-export async function createDecoder(
-  settings: FormatSettings,
-  model: ModelSpec,
-  schemas: SchemaSource | undefined,
-  clock: Clock,
-): Promise<FeatureDecoder> {
-  const { allowNonFinite, maxRecordBytes } = settings
-  const options = { inputs: model.inputs, allowNonFinite, maxRecordBytes }
-  switch (settings.inputFormat) {
-    case 'avro':
-      return createFeatureDecoder({ ...options, format: 'avro', schemas: schemas!, clock })
-    case 'avro-raw': {
-      const writerSchema = await readWriterSchema(settings.inputSchema ?? '')
-      return createFeatureDecoder({ ...options, format: 'avro-raw', writerSchema })
-    }
-    case 'json':
-      return createFeatureDecoder({ ...options, format: 'json' })
-  }
-}
-
-/**
- * An encoder for predictions to `topic`; registers their schema under `<topic>-value` where the format names schemas.
- * @throws SluiceError `registry-unreachable` when trying again may help
- */
-export async function createEncoder(
-  format: Settings['outputFormat'],
-  model: ModelSpec,
-  topic: string,
-  schemas: SchemaSource | undefined,
-): Promise<PredictionEncoder> {
-  const schemaId = format === 'avro' ? await schemas!.register(`${topic}-value`, predictionSchema(model, topic)) : 0
-  return createPredictionEncoder(format, model.outputs, schemaId)
 }

@@ -8,8 +8,8 @@ import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
 import type { Log } from './core/log.ts'
 import { offsetOf, type RecordBatch } from './core/record-batch.ts'
+import { openSchemas } from './formats.ts'
 import type { Judgement } from './model-rerun.ts'
-import { openSchemas } from './serving.ts'
 
 /** What inputs and predictions that wait for each other may take. */
 const BUDGET_BYTES = 256 * 1024 * 1024

@@ -34,13 +34,13 @@ Example:
     const metrics = new Metrics({ release, process: true })
     const clock = systemClock
     const health = new Health({ clock, log, onReady: ready => metrics.ready(ready) })
-    const replica = new Worker(settings, { log, clock, health, metrics })
+    const served = new Worker(settings, { log, clock, health, metrics })
     const { httpHost: host, httpPort: port } = settings
-    const status = () => replica.status()
+    const status = () => served.status()
     const http = await serveHttp({ host, port, release, log, health, metrics, status })
     log.info({ url: http.url, port: http.port }, 'serving health, metrics and the status page')
     try {
-      await replica.run(signal)
+      await served.run(signal)
     } finally {
       await http.close()
     }

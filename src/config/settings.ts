@@ -6,7 +6,18 @@ import { boolean, brokers, integer, type Kind, milliseconds, name, oneOf, path, 
  */
 
 /** In the order of the docs. */
-export const GROUPS = ['Kafka', 'Topics', 'Model', 'Format', 'Batching', 'Delivery', 'Limits', 'HTTP', 'Log'] as const
+export const GROUPS = [
+  'Kafka',
+  'Topics',
+  'Model',
+  'Format',
+  'Threads',
+  'Batching',
+  'Delivery',
+  'Limits',
+  'HTTP',
+  'Log',
+] as const
 type Group = (typeof GROUPS)[number]
 
 /** One row. `D` is the type of its default: the value's, or undefined where a setting may be left out. */
@@ -148,12 +159,27 @@ const SETTINGS = {
     'Take NaN and infinity as features instead of dead-lettering the record.',
   ),
 
+  ioThreads: set(
+    'Threads',
+    integer(1, 64),
+    1,
+    'Threads that read, decode, encode and write, each a member of the group; all share the sessions (docs/operations.md). With more than one, limits of the worker are divided among them.',
+    { unit: 'threads' },
+  ),
+
   maxBatchSize: set('Batching', integer(1, 65_536), 1024, 'Most rows in one run of the model.', { unit: 'rows' }),
   maxQueueDelayMs: set(
     'Batching',
     milliseconds(0),
     0,
-    'How long a free session may wait for a fuller batch; 0 takes what is there.',
+    'How long a free session may wait for a fuller batch; 0 takes what is there. With TARGET_LATENCY_MS, the most that it may wait, and 0 sets no bound.',
+    ms,
+  ),
+  targetLatencyMs: set(
+    'Batching',
+    milliseconds(0),
+    0,
+    'What 99 of 100 records may take from being fetched to the commit of their predictions; batches then adapt to hold it, unless the worker is behind (docs/inference.md). 0 for no target.',
     ms,
   ),
 

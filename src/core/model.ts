@@ -1,4 +1,5 @@
 import type { RowSpec } from './tensor.ts'
+import type { ModelIdentity } from './transaction.ts'
 
 /** One feature: a field of the input record, and the elements of the row that it fills. */
 export interface FeatureSpec {
@@ -38,6 +39,11 @@ export interface ModelSpec {
   readonly fixedBatch: number | null
   readonly tolerance: Tolerance
   readonly training: TrainingMetadata
+}
+
+/** How headers, metrics and the status page name a version. */
+export function identityOf({ name, version, sha256 }: ModelSpec): Omit<ModelIdentity, 'provider'> {
+  return { name, version, sha256 }
 }
 
 /** |actual − expected| ≤ absolute + relative · |expected|, as numpy.allclose has it. */

@@ -1,5 +1,9 @@
-/** What closed a micro-batch: a session was free, it was full, or MAX_QUEUE_DELAY_MS had passed. */
-export type BatchTrigger = 'session-free' | 'full' | 'delay'
+/**
+ * What closed a micro-batch: a session was free; it was full; MAX_QUEUE_DELAY_MS had passed; with TARGET_LATENCY_MS also: a
+ * larger one, or a later one, would have missed the target; or it was as large as it may be while the worker is behind.
+ */
+export const BATCH_TRIGGERS = ['session-free', 'full', 'delay', 'target-size', 'target-time', 'behind'] as const
+export type BatchTrigger = (typeof BATCH_TRIGGERS)[number]
 
 export type TransactionOutcome = 'committed' | 'aborted' | 'fenced'
 
@@ -8,6 +12,16 @@ export interface BatchTimings {
   readonly queueMs: number
   readonly inputMs: number
   readonly computeMs: number
+}
+
+/**
+ * What a run of n rows takes, in milliseconds: `rowMs · n + fixedMs`, and at most `tailMs` more in 99 of 100 runs. None is
+ * negative.
+ */
+export interface RunCost {
+  readonly rowMs: number
+  readonly fixedMs: number
+  readonly tailMs: number
 }
 
 /** What a partition's task reports. Called once a batch or a transaction, never once a record. */
@@ -31,6 +45,10 @@ export interface BatcherTelemetry {
   batch(rows: number, trigger: BatchTrigger, timings: BatchTimings): void
   sessions(busy: number, size: number): void
   sessionBusyMs(provider: string, ms: number): void
+  /** What runs on this provider take, as measured of late. */
+  runCost(provider: string, cost: RunCost): void
+  /** With TARGET_LATENCY_MS: the rows that a batch may have now, and what of the target is left for waiting and running. */
+  batchLimit(rows: number, budgetMs: number): void
 }
 
 /**

@@ -6,7 +6,6 @@ import {
   type Reservation,
   type RunTimings,
   type SessionChoice,
-  type SessionPool,
   tooManyHang,
 } from '../core/inference.ts'
 import type { Log } from '../core/log.ts'
@@ -15,10 +14,11 @@ import type { PoolTelemetry } from '../core/telemetry.ts'
 import type { TensorSlot } from '../core/tensor.ts'
 import { LeftBehind, MOST_HUNG } from './left-behind.ts'
 import { type Placement, threadsPerSession } from './placement.ts'
+import type { LendablePool } from './pool-server.ts'
 import { availableProviders, usablePlacements } from './providers.ts'
 import { Session } from './session.ts'
 import { checkSignature, type GraphSignature } from './signature.ts'
-import { slotCapacity, TensorSlots } from './slots.ts'
+import { type SharedSlot, slotCapacity, TensorSlots } from './slots.ts'
 
 const THREAD_URL = new URL('./session-thread.ts', import.meta.url)
 
@@ -54,9 +54,7 @@ export interface SessionPoolOptions {
 }
 
 /** A `SessionPool`, and what is known of it once it is open. */
-export interface OnnxSessionPool extends SessionPool {
-  /** Rows that each slot holds. */
-  readonly slotCapacity: number
+export interface OnnxSessionPool extends LendablePool {
   /** Where the sessions run, in the order of `sessions`: `['cuda:0', 'cpu']`. */
   readonly providers: readonly string[]
 }
@@ -165,6 +163,10 @@ class Pool implements OnnxSessionPool {
 
   get slotCapacity(): number {
     return this.#slots.capacity
+  }
+
+  get slotMemory(): readonly SharedSlot[] {
+    return this.#slots.shared
   }
 
   get providers(): string[] {

@@ -23,6 +23,8 @@ export class KafkaLinks {
   /** For fetching, and for questions about logs and offsets. */
   readonly data: ProducerLink
   readonly #producers: readonly ProducerLink[]
+  /** By partition. Assignors deal partitions out in a pattern, so their numbers would load the connections unevenly. */
+  readonly #links = new Map<number, ProducerLink>()
   readonly #clock: Clock
 
   constructor(tools: ClusterTools, groupId: string, clock: Clock) {
@@ -36,9 +38,14 @@ export class KafkaLinks {
     this.#producers = Array.from({ length: PRODUCER_LINKS }, link)
   }
 
-  /** The connections for a partition's producer; always the same ones. */
+  /** The connections for a partition's producer: always the same ones, and dealt out in turn, whatever its number. */
   producerLink(partition: number): ProducerLink {
-    return this.#producers[partition % this.#producers.length]!
+    let link = this.#links.get(partition)
+    if (link === undefined) {
+      link = this.#producers[this.#links.size % this.#producers.length]!
+      this.#links.set(partition, link)
+    }
+    return link
   }
 
   transactionCoordinator(link: ProducerLink, transactionalId: string): Coordinator {

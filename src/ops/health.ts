@@ -28,6 +28,14 @@ interface Condition {
   readonly since: string
 }
 
+/** The part of `Health` that a replica speaks to, be it on the thread of the worker's health or on another. */
+export interface HealthReporter {
+  readonly state: WorkerState
+  enter(state: WorkerState): void
+  set(key: string, error: SluiceError): void
+  clear(key: string): void
+}
+
 interface HealthOptions {
   readonly clock: Clock
   readonly log: Log
@@ -40,7 +48,7 @@ interface HealthOptions {
  * (`fetch`, `task:iris-features/2`), as often as it retries, and clears it when it succeeds. A condition is logged when
  * it begins and when it ends, never in between, so that a night without a broker costs two lines.
  */
-export class Health {
+export class Health implements HealthReporter {
   readonly #clock: Clock
   readonly #log: Log
   readonly #onReady: (ready: boolean) => void

@@ -17,7 +17,7 @@ interface HttpOptions {
   readonly health: Health
   readonly metrics: Metrics
   /** Asked at every request of `/status`. */
-  readonly status: () => WorkerStatus
+  readonly status: () => WorkerStatus | Promise<WorkerStatus>
 }
 
 export interface HttpServer {
@@ -88,7 +88,7 @@ function addStatus(app: FastifyInstance, { release, health, metrics, status }: H
   )
   app.get('/status', async (): Promise<StatusBody> => {
     const uptime = Math.round(process.uptime())
-    return { release, uptime, health: health.ready(), totals: metrics.totals, ...status() }
+    return { release, uptime, health: health.ready(), ...(await status()) }
   })
   app.get('/metrics', async (_request, reply) => {
     const { contentType, body } = await metrics.expose()

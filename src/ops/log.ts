@@ -1,4 +1,5 @@
 import { hostname } from 'node:os'
+import { isatty } from 'node:tty'
 import { pino } from 'pino'
 import { PinoPretty } from 'pino-pretty'
 import { messageOf, SluiceError } from '../core/errors.ts'
@@ -23,7 +24,8 @@ const ERROR_LEVEL = 50
  */
 export function createLog(options: LogOptions): Log {
   const { level, format, name, destination } = options
-  const terminal = Boolean((destination ?? process.stdout).isTTY)
+  // Not process.stdout, which is a stream to the main thread on any other.
+  const terminal = destination === undefined ? isatty(1) : Boolean(destination.isTTY)
   const pretty = format === 'pretty' || (format === 'auto' && terminal)
   const json = destination ?? pino.destination({ dest: 1, sync: true })
   return pino(

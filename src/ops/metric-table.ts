@@ -11,6 +11,8 @@ interface MetricRow {
   readonly help: string
   /** Upper bounds, of a histogram. */
   readonly buckets?: readonly number[]
+  /** How the values of several I/O threads become the worker's: by their sum unless this says otherwise. */
+  readonly ofThreads?: 'max' | 'first'
 }
 
 const PARTITION = ['topic', 'partition'] as const
@@ -62,7 +64,47 @@ export const METRICS = {
     type: 'counter',
     name: 'sluice_batch_trigger_total',
     labels: [...MODEL, 'trigger'],
-    help: 'Batches by what closed them: session-free, full or delay.',
+    help: 'Batches by what closed them: session-free, full or delay; with TARGET_LATENCY_MS also target-size, target-time or behind (docs/inference.md).',
+  },
+  batchLimit: {
+    group: 'Batches',
+    type: 'gauge',
+    name: 'sluice_batch_limit_rows',
+    labels: MODEL,
+    ofThreads: 'max',
+    help: 'With TARGET_LATENCY_MS: rows that a batch may have now.',
+  },
+  batchBudget: {
+    group: 'Batches',
+    type: 'gauge',
+    name: 'sluice_batch_budget_seconds',
+    labels: MODEL,
+    ofThreads: 'max',
+    help: 'With TARGET_LATENCY_MS: what of it is left for waiting and running, after the p99 of the time to commit. Negative: it cannot be held.',
+  },
+  runCostRow: {
+    group: 'Batches',
+    type: 'gauge',
+    name: 'sluice_run_cost_row_seconds',
+    labels: [...MODEL, 'provider'],
+    ofThreads: 'max',
+    help: 'What each row adds to the time of a run, by a line fitted to the runs of late.',
+  },
+  runCostFixed: {
+    group: 'Batches',
+    type: 'gauge',
+    name: 'sluice_run_cost_fixed_seconds',
+    labels: [...MODEL, 'provider'],
+    ofThreads: 'max',
+    help: 'What a run takes whatever its rows, by the same line.',
+  },
+  runCostTail: {
+    group: 'Batches',
+    type: 'gauge',
+    name: 'sluice_run_cost_tail_seconds',
+    labels: [...MODEL, 'provider'],
+    ofThreads: 'max',
+    help: 'How much longer than by that line a run takes at the p99.',
   },
   queue: {
     group: 'Latency',
@@ -145,6 +187,7 @@ export const METRICS = {
     type: 'gauge',
     name: 'sluice_sessions',
     labels: MODEL,
+    ofThreads: 'first',
     help: 'Sessions that could take a batch.',
   },
   sessionsBusy: {
@@ -152,6 +195,7 @@ export const METRICS = {
     type: 'gauge',
     name: 'sluice_sessions_busy',
     labels: MODEL,
+    ofThreads: 'first',
     help: 'Sessions that run a batch now.',
   },
   sessionBusy: {
@@ -180,6 +224,7 @@ export const METRICS = {
     type: 'counter',
     name: 'sluice_rebalances_total',
     labels: [],
+    ofThreads: 'max',
     help: 'Times that the group handed out its partitions anew.',
   },
   ready: {

@@ -1,10 +1,17 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { BatcherTelemetry, PartitionTelemetry, PoolTelemetry, SessionEvent } from '../core/telemetry.ts'
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import {
+  BATCH_TRIGGERS,
+  type BatcherTelemetry,
+  type BatchTrigger,
+  type PartitionTelemetry,
+  type PoolTelemetry,
+  type SessionEvent,
+} from '../core/telemetry.ts'
 import { METRICS, type MetricTable } from './metric-table.ts'
 
 interface MetricsOptions {
-  /** Release of Sluice. */
-  readonly release: string
+  /** Release of Sluice; undefined on a thread that another one speaks for. */
+  readonly release: string | undefined
   /** Whether to add prom-client's metrics of the process: CPU, memory, event loop, garbage collection. */
   readonly process: boolean
 }
@@ -18,6 +25,9 @@ interface PartitionLabels extends ModelLabels {
   readonly topic: string
   readonly partition: number
 }
+
+/** What a thread has counted, as prom-client hands it over: plain data, for a message. */
+export type MetricsSnapshot = readonly object[]
 
 /** What the worker has done since it started, over all partitions. */
 export interface Totals {
@@ -37,19 +47,23 @@ type Metric = {
 }
 
 /**
- * All metrics of one worker. A reporter binds its labels once, and its series exist, at zero, from the moment that it
- * does, so that a rate sees the first event. All the calls for a batch and its transaction take about 5 µs together,
- * most of which prom-client spends on joining the bound labels; that is why nothing here is called once a record.
+ * All metrics of one worker, or of one of its I/O threads. A reporter binds its labels once, and its series exist, at zero,
+ * from the moment that it does, so that a rate sees the first event. All the calls for a batch and its transaction take
+ * about 5 µs together, most of which prom-client spends on joining the bound labels; that is why nothing here is called once
+ * a record.
  */
 export class Metrics {
   readonly #registry = new Registry()
+  readonly #process = new Registry()
   readonly #metric: Metric
   readonly #totals = { recordsIn: 0, predictions: 0, deadLetters: 0 }
+  #ofThreads: () => Promise<readonly MetricsSnapshot[]> = async () => []
 
   constructor(options: MetricsOptions) {
     this.#metric = createMetrics(this.#registry)
-    this.#metric.buildInfo.set({ release: options.release, node: process.version }, 1)
-    if (options.process) collectDefaultMetrics({ register: this.#registry })
+    const { release } = options
+    if (release !== undefined) this.#metric.buildInfo.set({ release, node: process.version }, 1)
+    if (options.process) collectDefaultMetrics({ register: this.#process })
   }
 
   get totals(): Totals {
@@ -124,11 +138,9 @@ export class Metrics {
     const metric = this.#metric
     const at = { model, version }
     const size = metric.batchSize.labels(at)
-    const triggers = {
-      'session-free': started(metric.batchTrigger.labels({ ...at, trigger: 'session-free' })),
-      full: started(metric.batchTrigger.labels({ ...at, trigger: 'full' })),
-      delay: started(metric.batchTrigger.labels({ ...at, trigger: 'delay' })),
-    }
+    const triggers = Object.fromEntries(
+      BATCH_TRIGGERS.map(trigger => [trigger, started(metric.batchTrigger.labels({ ...at, trigger }))]),
+    ) as Record<BatchTrigger, Counter.Internal>
     const queue = metric.queue.labels(at)
     const input = metric.input.labels(at)
     const compute = metric.compute.labels(at)
@@ -149,6 +161,15 @@ export class Metrics {
         sessions.set(size)
       },
       sessionBusyMs: (provider, ms) => sessionBusy(provider).inc(ms / 1000),
+      runCost(provider, { rowMs, fixedMs, tailMs }) {
+        metric.runCostRow.set({ ...at, provider }, rowMs / 1000)
+        metric.runCostFixed.set({ ...at, provider }, fixedMs / 1000)
+        metric.runCostTail.set({ ...at, provider }, tailMs / 1000)
+      },
+      batchLimit(rows, budgetMs) {
+        metric.batchLimit.set(at, rows)
+        metric.batchBudget.set(at, budgetMs / 1000)
+      },
     }
   }
 
@@ -166,9 +187,27 @@ export class Metrics {
     }
   }
 
+  /** For the thread that shows them. */
+  async snapshot(): Promise<MetricsSnapshot> {
+    return this.#registry.getMetricsAsJSON()
+  }
+
+  /** Has what other threads have counted shown as this worker's own; `snapshots` is asked each time. */
+  include(snapshots: () => Promise<readonly MetricsSnapshot[]>): void {
+    this.#ofThreads = snapshots
+  }
+
   /** Everything in the text format of Prometheus. */
   async expose(): Promise<{ readonly contentType: string; readonly body: string }> {
-    return { contentType: this.#registry.contentType, body: await this.#registry.metrics() }
+    const others = await this.#ofThreads()
+    const registry = others.length === 0 ? this.#registry : await this.#mergedWith(others)
+    const parts = await Promise.all([registry.metrics(), this.#process.metrics()])
+    return { contentType: this.#registry.contentType, body: parts.join('\n') }
+  }
+
+  /** Its own come first: what only one thread can know, this one does. */
+  async #mergedWith(others: readonly MetricsSnapshot[]): Promise<Registry> {
+    return AggregatorRegistry.aggregate([await this.snapshot(), ...others])
   }
 }
 
@@ -180,7 +219,13 @@ function createMetrics(registry: Registry): Metric {
 }
 
 function createMetric(row: MetricTable[keyof MetricTable], registry: Registry) {
-  const options = { name: row.name, help: row.help, labelNames: [...row.labels], registers: [registry] }
+  const options = {
+    name: row.name,
+    help: row.help,
+    labelNames: [...row.labels],
+    registers: [registry],
+    aggregator: 'ofThreads' in row ? row.ofThreads : ('sum' as const),
+  }
   switch (row.type) {
     case 'counter':
       return new Counter(options)

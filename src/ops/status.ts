@@ -28,8 +28,14 @@ interface SessionsStatus {
   readonly spec: string
 }
 
+/** What is one's own of each I/O thread. Plain data, for a message. */
+export interface IoStatus {
+  readonly totals: Totals
+  readonly partitions: readonly PartitionStatus[]
+}
+
 /** What a worker says about itself. Plain data for JSON, without secrets. */
-export interface WorkerStatus {
+export interface WorkerStatus extends IoStatus {
   readonly groupId: string
   readonly inputTopic: string
   readonly outputTopic: string
@@ -38,7 +44,6 @@ export interface WorkerStatus {
   /** Null until the model is loaded. */
   readonly model: Omit<ModelIdentity, 'provider'> | null
   readonly sessions: SessionsStatus | null
-  readonly partitions: readonly PartitionStatus[]
 }
 
 /** Body of `GET /status`. */
@@ -47,5 +52,4 @@ export interface StatusBody extends WorkerStatus {
   /** Seconds since the process started. */
   readonly uptime: number
   readonly health: HealthReport
-  readonly totals: Totals
 }

@@ -1,43 +1,18 @@
 import { Backoff } from '../core/backoff.ts'
-import type { Clock, Timer } from '../core/clock.ts'
-import { asSluiceError, type SluiceError } from '../core/errors.ts'
-import { type Reservation, type RunTimings, type SessionPool, tooManyHang } from '../core/inference.ts'
-import type { BatcherTelemetry, BatchTrigger } from '../core/telemetry.ts'
-import type { TensorSlot } from '../core/tensor.ts'
+import type { Timer } from '../core/clock.ts'
+import { asSluiceError } from '../core/errors.ts'
+import { type RunTimings, tooManyHang } from '../core/inference.ts'
+import type { BatchTrigger } from '../core/telemetry.ts'
 import type { ModelIdentity } from '../core/transaction.ts'
-import { decide } from './batch-policy.ts'
+import { type BatchPlan, decide, planBatches } from './batch-policy.ts'
+import type { BatcherOptions } from './batcher-options.ts'
 import { type IsolatedRun, type IsolationPort, runIsolated } from './isolation.ts'
+import { LoadMeter } from './load-meter.ts'
 import { MicroBatch } from './micro-batch.ts'
+import { type RowSource, RowSources } from './row-sources.ts'
 
-/** Something with records to decode: a partition task. */
-export interface RowSource {
-  /**
-   * Decodes its next records into rows of `batch`, until the batch is full or it has no more for now.
-   * @returns whether more records wait; a source that says no offers itself again when it has some
-   */
-  pack(batch: MicroBatch): boolean
-}
-
-export interface BatcherOptions {
-  readonly pool: SessionPool
-  /** Name, version and hash for the headers; the provider is the session's. */
-  readonly model: Omit<ModelIdentity, 'provider'>
-  readonly maxQueueDelayMs: number
-  readonly telemetry: BatcherTelemetry
-  readonly clock: Clock
-  /**
-   * Runs a row that is known to be good on this very session. Asked before a row is called bad: a session that fails on it
-   * is at fault itself, and nothing is dead-lettered for it.
-   */
-  readonly probe: (session: number, by?: Reservation) => Promise<void>
-  /** Told of every batch that ran without a fault: its rows are good. */
-  readonly onGood?: (slot: TensorSlot) => void
-  /**
-   * A condition for people: why rows wait for the sessions; undefined when they run again. `sessions-hung`, with response
-   * `exit`, at most once: as many threads hang as a process bears, and the batches that were to be found guilty are settled.
-   */
-  readonly onCondition: (error: SluiceError | undefined) => void
-}
+/** Runs from one report of what they cost to the next. */
+const REPORT_EVERY = 16
 
 interface ReadyBatch {
   readonly batch: MicroBatch
@@ -50,9 +25,8 @@ interface ReadyBatch {
  *
  *   offer ─▶ open batch (rows decoded into a slot) ──close──▶ ready ──idle session──▶ running ──▶ parts settled
  *
- * Sources take turns, a batch each, so that a partition with a long backlog does not starve the others. Rows are decoded
- * as soon as a slot is free, while the sessions still compute; when no slot is free records wait undecoded, and the
- * tasks stop fetching. Everything happens in one thread: no step here awaits except the run itself.
+ * Rows are decoded as soon as a slot is free, while the sessions still compute; when no slot is free records wait
+ * undecoded, and the tasks stop fetching. Everything happens in one thread: no step here awaits except the run itself.
  *
  * **When too many threads hang** the process has to end, but first what they were spent on must bear fruit, or the next
  * process will spend as many on the same rows:
@@ -62,10 +36,13 @@ interface ReadyBatch {
  */
 export class Batcher {
   readonly #options: BatcherOptions
-  readonly #sources: RowSource[] = []
+  readonly #sources: RowSources
+  readonly #meter: LoadMeter
   readonly #ready: ReadyBatch[] = []
   readonly #identities = new Map<string, ModelIdentity>()
   #open: MicroBatch | undefined
+  /** Of the open batch, where there is a target. */
+  #plan: BatchPlan | undefined
   #pumping = false
   #closed = false
   /** Batches that wait because a session is at fault. */
@@ -80,19 +57,25 @@ export class Batcher {
 
   constructor(options: BatcherOptions) {
     this.#options = options
+    this.#sources = new RowSources(options.clock)
+    this.#meter = new LoadMeter(options.pool.size)
     options.pool.onAvailable(() => this.#schedule())
   }
 
   /** Says that `source` has records. Harmless when it said so before. */
   offer(source: RowSource): void {
-    if (!this.#sources.includes(source)) this.#sources.push(source)
+    this.#sources.offer(source)
     this.#schedule()
   }
 
   /** The source is gone; rows of it that are packed already run along. */
   withdraw(source: RowSource): void {
-    const at = this.#sources.indexOf(source)
-    if (at >= 0) this.#sources.splice(at, 1)
+    this.#sources.withdraw(source)
+  }
+
+  /** Says how long the oldest of a transaction's results waited from being computed to being committed. */
+  delivered(ms: number): void {
+    this.#meter.delivered(ms)
   }
 
   /** Stops waiting for sessions; what still runs is settled as it is. Call it when the tasks are gone. */
@@ -114,9 +97,12 @@ export class Batcher {
   #pump(): void {
     do {
       this.#startReady()
+      this.#replan()
       this.#fillOpen()
     } while (this.#closeOpen())
     this.#startReady()
+    // They may have hung in runs of another batcher of the same pool.
+    this.#reviewHung()
   }
 
   #startReady(): void {
@@ -134,16 +120,26 @@ export class Batcher {
     return count >= most
   }
 
+  /** Bounds the batch that is, or will be, open by what the target allows under the load of this moment. */
+  #replan(): void {
+    const { targetLatencyMs } = this.#options
+    if (targetLatencyMs === 0) return
+    if (this.#sources.waiting) this.#open ??= this.#openBatch()
+    if (this.#open === undefined) return
+    const load = this.#meter.load(this.#sources.backlog)
+    this.#plan = planBatches(load, targetLatencyMs, this.#open.slot.capacity)
+    this.#open.limit = this.#plan.limit
+  }
+
   #fillOpen(): void {
-    while (this.#sources.length > 0) {
+    const before = this.#open?.rows ?? 0
+    while (this.#sources.waiting) {
       this.#open ??= this.#openBatch()
-      if (this.#open === undefined || this.#open.full) return
-      const source = this.#sources.shift()!
-      const startedAt = this.#options.clock.now()
-      if (this.#open.rows === 0) this.#open.openedAt = startedAt
-      if (source.pack(this.#open)) this.#sources.push(source)
-      this.#open.inputMs += this.#options.clock.now() - startedAt
+      if (this.#open === undefined || this.#open.full) break
+      this.#sources.pack(this.#open)
     }
+    const packed = (this.#open?.rows ?? 0) - before
+    if (packed > 0) this.#meter.arrived(packed, this.#options.clock.now())
   }
 
   #openBatch(): MicroBatch | undefined {
@@ -159,10 +155,11 @@ export class Batcher {
     const { pool, clock, maxQueueDelayMs } = this.#options
     const free = Math.max(0, pool.idle - this.#ready.length)
     const decision = decide(
-      { rows: batch.rows, capacity: batch.slot.capacity, openedAt: batch.openedAt },
+      { rows: batch.rows, capacity: batch.slot.capacity, openedAt: batch.openedAt, arrivedAt: batch.arrivedAt },
       free,
       clock.now(),
       maxQueueDelayMs,
+      this.#plan,
     )
     this.#delay?.cancel()
     this.#delay = undefined
@@ -192,7 +189,7 @@ export class Batcher {
   }
 
   #settle({ batch, trigger }: ReadyBatch, outcome: IsolatedRun, startedAt: number): void {
-    const { pool, telemetry } = this.#options
+    const { pool, telemetry, clock } = this.#options
     const { timings, faults } = outcome
     batch.faults = faults
     batch.model = this.#identity(timings)
@@ -201,7 +198,17 @@ export class Batcher {
     telemetry.batch(batch.rows, trigger, { queueMs: Math.max(0, queueMs), inputMs: batch.inputMs, computeMs })
     telemetry.sessions(pool.size - pool.idle, pool.size)
     if (timings !== undefined) telemetry.sessionBusyMs(timings.provider, computeMs)
+    if (timings !== undefined && batch.runs === 1) this.#learn(batch, clock.now() - startedAt, timings)
+    this.#meter.served(clock.now() - batch.arrivedAt)
     for (const part of batch.parts) part.settled()
+  }
+
+  /** From a batch that took one run; isolation says nothing of the others. */
+  #learn(batch: MicroBatch, runMs: number, timings: RunTimings): void {
+    const { telemetry } = this.#options
+    const model = this.#meter.ran(batch.rows, batch.inputMs, runMs, timings)
+    if (model.runs % REPORT_EVERY === 1) telemetry.runCost(timings.provider, model.cost)
+    if (this.#plan !== undefined) telemetry.batchLimit(this.#plan.limit, this.#plan.budgetMs)
   }
 
   /** Ends the worker if too many threads hang, once no batch runs: what they were spent on is settled. */
@@ -224,7 +231,10 @@ export class Batcher {
     const { pool, probe, clock, onGood, onCondition } = this.#options
     const backoff = new Backoff(100, 5_000)
     const port: IsolationPort = {
-      run: (first, rows, choice) => pool.run(batch.slot, first, rows, choice),
+      run: (first, rows, choice) => {
+        batch.runs++
+        return pool.run(batch.slot, first, rows, choice)
+      },
       probe,
       reserve: choice => pool.reserve(choice),
       distrust: (session, reason) => pool.distrust(session, reason),

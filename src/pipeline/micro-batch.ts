@@ -13,10 +13,16 @@ export class MicroBatch {
   readonly slot: TensorSlot
   /** When its first row was packed, in the clock's milliseconds. */
   openedAt: number
+  /** When the oldest record of it reached the worker, or earlier. */
+  arrivedAt: number
+  /** Most rows that it may have: those of its slot, or fewer. */
+  limit: number
   /** Rows packed; the next free row of the slot. */
   rows = 0
   /** Milliseconds spent decoding into the slot. */
   inputMs = 0
+  /** Runs of its rows so far; more than one where some of them were to be isolated. */
+  runs = 0
   readonly parts: BatchPart[] = []
   /** Set once the batch has run. */
   model: ModelIdentity | undefined
@@ -29,11 +35,13 @@ export class MicroBatch {
   constructor(slot: TensorSlot, openedAt: number, onReleased: (slot: TensorSlot) => void) {
     this.slot = slot
     this.openedAt = openedAt
+    this.arrivedAt = openedAt
+    this.limit = slot.capacity
     this.#onReleased = onReleased
   }
 
   get full(): boolean {
-    return this.rows >= this.slot.capacity
+    return this.rows >= this.limit
   }
 
   /** A part with rows in this batch: it holds the slot until it lets go. */

@@ -1,11 +1,11 @@
 import { Backoff, LONGEST_BROKER_WAIT_MS } from '../core/backoff.ts'
 import { asSluiceError, type ErrorCode } from '../core/errors.ts'
-import { type FetchedRecords, memoryOf } from '../core/record-batch.ts'
+import { type FetchedRecords, memoryOf, offsetOf } from '../core/record-batch.ts'
 import { FencedError, type FetchTarget, type Room } from '../core/transaction.ts'
-import type { RowSource } from './batcher.ts'
 import { DecodeStage } from './decode-stage.ts'
 import type { MicroBatch } from './micro-batch.ts'
 import { emitPart } from './output-stage.ts'
+import type { RowSource } from './row-sources.ts'
 import { STATE_AT_END, type TaskEnd, type TaskOptions, type TaskState } from './task-contract.ts'
 import { type Settled, TaskRun } from './task-run.ts'
 import { Trouble } from './trouble.ts'
@@ -141,6 +141,14 @@ export class PartitionTask implements FetchTarget, RowSource {
     return this.#decoding.pack(this.#run, microBatch)
   }
 
+  /** By offsets, of which some may be control records. What waits for a schema is nobody's backlog: no session helps it. */
+  get backlog(): number {
+    const { over, blockedOn, undecoded, position } = this.#run
+    if (over || blockedOn !== undefined) return 0
+    const head = undecoded[0]
+    return Math.max(0, this.#endOffset - (head === undefined ? position : offsetOf(head.batch, head.cursor)))
+  }
+
   // The life of one run
 
   /** Rule 2 of the protocol: fence the former owner, then read the committed offset, only then fetch. */
@@ -180,6 +188,7 @@ export class PartitionTask implements FetchTarget, RowSource {
     const { committer, encoder, telemetry, clock, maxOutputBytes } = this.#options
     if (!run.parts[0]?.done) return
     const startedAt = clock.now()
+    run.settledSince ??= startedAt
     while (run.parts[0]?.done) {
       const part = run.parts.shift()!
       const counts = emitPart(part, { output: committer.output, encoder, maxOutputBytes })
@@ -225,7 +234,9 @@ export class PartitionTask implements FetchTarget, RowSource {
   }
 
   #observe(settled: Settled): void {
-    const now = this.#options.clock.wallTime()
+    const { batcher, clock } = this.#options
+    if (settled.since !== undefined) batcher.delivered(clock.now() - settled.since)
+    const now = clock.wallTime()
     for (const timestamp of settled.timestamps) this.#options.telemetry.endToEndMs(Math.max(0, now - timestamp))
     this.#reportLag()
   }

@@ -67,6 +67,8 @@ export interface Settled {
   readonly records: number
   readonly bytes: number
   readonly timestamps: readonly number[]
+  /** When the first of its results were there, in the clock's milliseconds; undefined when it carries none. */
+  readonly since: number | undefined
 }
 
 /**
@@ -96,6 +98,8 @@ export class TaskRun {
   settledBytes = 0
   /** Timestamps (ms since the epoch) of the oldest record of each part that the next transaction carries. */
   settledTimestamps: number[] = []
+  /** When the first of what the next transaction carries was settled. */
+  settledSince: number | undefined
   /** The schema that decoding waits for. */
   blockedOn: number | undefined
   readonly #onSettled: () => void
@@ -138,10 +142,12 @@ export class TaskRun {
       records: this.settledRecords,
       bytes: this.settledBytes,
       timestamps: this.settledTimestamps,
+      since: this.settledSince,
     }
     this.settledRecords = 0
     this.settledBytes = 0
     this.settledTimestamps = []
+    this.settledSince = undefined
     return settled
   }
 

@@ -71,7 +71,6 @@ describe('HTTP', () => {
       ...STATUS,
       release: '9.9.9',
       health: { ok: true, state: 'RUNNING', reasons: [] },
-      totals: { recordsIn: 1841, predictions: 0, deadLetters: 0 },
     })
   })
 

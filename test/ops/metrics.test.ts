@@ -59,6 +59,8 @@ function exercised(): Metrics {
   batcher.batch(1, 'session-free', { queueMs: 0, inputMs: 0.1, computeMs: 1 })
   batcher.sessions(1, 2)
   batcher.sessionBusyMs('cpu', 2500)
+  batcher.runCost('cpu', { rowMs: 0.25, fixedMs: 2, tailMs: 1 })
+  batcher.batchLimit(96, 45)
   const pool = metrics.pool(MODEL)
   pool.sessionOpened('cpu')
   pool.sessionEvent('cpu', 'hung')
@@ -115,6 +117,12 @@ describe('metrics', () => {
       [`sluice_batch_size_sum{${model}}`]: 65,
       'sluice_batch_trigger_total{model="iris",trigger="delay",version="3"}': 0,
       'sluice_batch_trigger_total{model="iris",trigger="full",version="3"}': 1,
+      'sluice_batch_trigger_total{model="iris",trigger="behind",version="3"}': 0,
+      'sluice_run_cost_row_seconds{model="iris",provider="cpu",version="3"}': 0.00025,
+      'sluice_run_cost_fixed_seconds{model="iris",provider="cpu",version="3"}': 0.002,
+      'sluice_run_cost_tail_seconds{model="iris",provider="cpu",version="3"}': 0.001,
+      [`sluice_batch_limit_rows{${model}}`]: 96,
+      [`sluice_batch_budget_seconds{${model}}`]: 0.045,
       [`sluice_queue_seconds_sum{${model}}`]: 0.004,
       [`sluice_compute_seconds_sum{${model}}`]: 0.008,
       [`sluice_sessions{${model}}`]: 2,
@@ -150,6 +158,45 @@ describe('metrics', () => {
     const metrics = exercised()
     metrics.partition({ topic: 'iris-features', partition: 0, ...MODEL }).recordsIn(5)
     assert.deepEqual(metrics.totals, { recordsIn: 15, predictions: 8, deadLetters: 2 })
+  })
+
+  test('what several threads have counted is shown as one worker’s', async () => {
+    const thread = (partition: number, records: number) => {
+      const metrics = new Metrics({ release: undefined, process: false })
+      const of = metrics.partition({ topic: 'iris-features', partition, ...MODEL })
+      of.recordsIn(records)
+      of.lag(records)
+      of.transaction('committed', 40)
+      metrics.batcher(MODEL).batch(records, 'full', { queueMs: 1, inputMs: 1, computeMs: 1 })
+      // Threads see the same sessions, and the same rebalances or fewer of them.
+      metrics.batcher(MODEL).sessions(2, 2)
+      for (let i = 0; i < records; i++) metrics.rebalanced()
+      return metrics
+    }
+    const worker = new Metrics({ release: '1.2.3', process: true })
+    worker.batcher(MODEL).sessions(1, 2)
+    worker.ready(true)
+    worker.include(async () => structuredClone(await Promise.all([thread(0, 3), thread(1, 5)].map(t => t.snapshot()))))
+    const families = await read(worker)
+    const series = (name: string) => Object.fromEntries(families.get(name)!.series)
+    const model = 'model="iris",version="3"'
+    const at = (partition: number) => `{partition="${partition}",topic="iris-features"}`
+    assert.deepEqual(series('sluice_records_in_total'), {
+      [`sluice_records_in_total${at(0)}`]: 3,
+      [`sluice_records_in_total${at(1)}`]: 5,
+    })
+    assert.equal(series('sluice_lag_records')[`sluice_lag_records${at(1)}`], 5)
+    const sizes = series('sluice_batch_size')
+    assert.equal(sizes[`sluice_batch_size_count{${model}}`], 2)
+    assert.equal(sizes[`sluice_batch_size_sum{${model}}`], 8)
+    assert.equal(sizes[`sluice_batch_size_bucket{le="4",${model}}`], 1)
+    assert.equal(sizes[`sluice_batch_size_bucket{le="+Inf",${model}}`], 2)
+    assert.deepEqual(Object.values(series('sluice_sessions')), [2])
+    assert.deepEqual(Object.values(series('sluice_sessions_busy')), [1])
+    assert.deepEqual(Object.values(series('sluice_rebalances_total')), [5])
+    assert.deepEqual(Object.values(series('sluice_ready')), [1])
+    assert.deepEqual(Object.values(series('sluice_build_info')), [1])
+    assert.ok(families.has('process_start_time_seconds'))
   })
 
   test('the process says how it is, if asked', async () => {

@@ -30,5 +30,6 @@ export const STATUS: WorkerStatus = {
   guarantee: 'exactly-once',
   model: { name: 'iris', version: '3', sha256: 'ab'.repeat(32) },
   sessions: { size: 2, busy: 1, spec: 'cpu*2' },
+  totals: { recordsIn: 1841, predictions: 1800, deadLetters: 3 },
   partitions: [running, starting],
 }

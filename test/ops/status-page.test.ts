@@ -27,7 +27,7 @@ describe('the status page in a browser', { skip: noBrowser, timeout: 60_000 }, (
   before(async () => {
     partition.recordsIn(1841)
     health.enter('RUNNING')
-    const status = () => ({ ...STATUS, outputTopic })
+    const status = () => ({ ...STATUS, outputTopic, totals: metrics.totals })
     server = await serveHttp({ host: '127.0.0.1', port: 0, release: '9.9.9', log: silentLog, health, metrics, status })
     browser = await startBrowser()
   })

@@ -3,8 +3,8 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { SluiceError } from '../../src/core/errors.ts'
 import { RunError } from '../../src/core/inference.ts'
-import type { RowSource } from '../../src/pipeline/batcher.ts'
 import type { MicroBatch } from '../../src/pipeline/micro-batch.ts'
+import type { RowSource } from '../../src/pipeline/row-sources.ts'
 import { settle } from './fake-clock.ts'
 import { predictionFor } from './fake-pool.ts'
 import { propertyOptions } from './property-options.ts'
@@ -31,6 +31,10 @@ class NumberSource implements RowSource {
     this.#bench = bench
   }
 
+  get backlog(): number {
+    return this.waiting.length
+  }
+
   offer(...rows: number[]): void {
     this.waiting.push(...rows)
     this.#bench.batcher.offer(this)
@@ -38,7 +42,7 @@ class NumberSource implements RowSource {
 
   pack(batch: MicroBatch): boolean {
     const firstRow = batch.rows
-    const rows = this.waiting.splice(0, batch.slot.capacity - firstRow)
+    const rows = this.waiting.splice(0, batch.limit - firstRow)
     const part: PackedPart = { batch, firstRow, rows, done: false }
     ;(batch.slot.inputs[0]!.data as Float64Array).set(rows, firstRow)
     batch.rows += rows.length
@@ -190,6 +194,68 @@ test('the delay counts from the first row, not from when the slot was taken', as
   assert.equal(bench.pool.runs.length, 0)
   await bench.clock.advance(1)
   assert.equal(bench.pool.runs.length, 1)
+})
+
+test('without a target nobody asks for the backlog, and a batch may have all rows of its slot', async () => {
+  const bench = new Bench({ capacity: 64 })
+  const source = new NumberSource(bench)
+  Object.defineProperty(source, 'backlog', { get: () => assert.fail('asked') })
+  source.offer(...Array.from({ length: 64 }, (_, row) => row))
+  await settle()
+  await finish(bench)
+  assert.deepEqual(triggers(bench), ['64 full'])
+  assert.deepEqual(bench.telemetry.limits, [])
+})
+
+test('with a target the first batches are small, until it is known what runs cost', async () => {
+  const bench = new Bench({ capacity: 64, targetLatencyMs: 100 })
+  const source = new NumberSource(bench)
+  source.offer(...Array.from({ length: 100 }, (_, row) => row))
+  await settle()
+  while (bench.pool.runs.length > 0) {
+    await bench.clock.advance(bench.pool.runs[0]!.rows) // 1 ms a row
+    bench.pool.runs[0]!.succeed()
+    await settle()
+  }
+  assert.equal(source.results.length, 100)
+  // The first run is no measure, and two batches are decoded ahead; then four times as many rows, or what fits twice.
+  assert.deepEqual(triggers(bench).slice(0, 3), ['8 target-size', '8 target-size', '8 target-size'])
+  assert.ok(bench.telemetry.batches.slice(3).every(({ rows }) => rows > 8))
+  const { provider, cost } = bench.telemetry.costs[0]!
+  assert.deepEqual([provider, cost.rowMs], ['cpu', 1])
+})
+
+test('what commits take is left for them: what is left of the target bounds the batches', async () => {
+  const limitWith = async (deliveryMs: number) => {
+    const bench = new Bench({ capacity: 64, targetLatencyMs: 100 })
+    const source = new NumberSource(bench)
+    for (let i = 0; i < 20; i++) {
+      source.offer(i)
+      await settle()
+      await bench.clock.advance(10)
+      bench.pool.runs[0]?.succeed()
+      bench.batcher.delivered(deliveryMs)
+      await bench.clock.advance(20)
+    }
+    return bench.telemetry.limits.at(-1)!
+  }
+  // A run takes 10 ms, so a row does, as far as is known. Two runs must fit.
+  assert.equal(await limitWith(0), 5)
+  assert.equal(await limitWith(60), 2)
+})
+
+test('runs of a batch that was isolated say nothing of what runs cost', async () => {
+  const bench = new Bench({ targetLatencyMs: 100 })
+  const source = new NumberSource(bench)
+  for (let i = 0; i < 6; i++) {
+    source.offer(i)
+    await settle()
+    bench.pool.runs[0]!.fail() // once; the second run takes it
+    await settle()
+    await finish(bench)
+  }
+  assert.equal(source.results.length, 6)
+  assert.deepEqual(bench.telemetry.costs, [])
 })
 
 test('a row that the model refuses is named, its neighbours are served', async () => {

@@ -7,7 +7,7 @@ import {
   type SessionChoice,
   type SessionPool,
 } from '../../src/core/inference.ts'
-import type { TensorColumn, TensorSlot } from '../../src/core/tensor.ts'
+import type { RowSpec, TensorColumn, TensorSlot } from '../../src/core/tensor.ts'
 
 /** What the model of these tests answers for a feature. */
 export const predictionFor = (feature: number) => 2 * feature + 1
@@ -66,6 +66,15 @@ export class FakePool implements SessionPool {
 
   get idle(): number {
     return this.size - this.runs.length
+  }
+
+  get slotCapacity(): number {
+    return this.slots[0]!.capacity
+  }
+
+  get slotMemory() {
+    const memory = (columns: readonly TensorColumn[]) => columns.map(({ data }) => sharedMemory(data as Float64Array))
+    return this.slots.map(({ inputs, outputs }) => ({ inputs: memory(inputs), outputs: memory(outputs) }))
   }
 
   get freeSlots(): number {
@@ -153,9 +162,19 @@ export class FakePool implements SessionPool {
   }
 }
 
+/** The tensors of a slot, as a server of the pool asks for them. */
+export const LAYOUT = { inputs: [{ ...rowSpec('x'), features: [] }], outputs: [{ ...rowSpec('y'), field: 'y' }] }
+
+function rowSpec(tensor: string): RowSpec {
+  return { tensor, type: 'float64', rowShape: [], width: 1 }
+}
+
+/** In shared memory, because other threads may be lent the slot. */
 function column(tensor: string, capacity: number): TensorColumn {
-  return {
-    spec: { tensor, type: 'float64', rowShape: [], width: 1 },
-    data: new Float64Array(capacity).fill(Number.NaN),
-  }
+  const memory = new SharedArrayBuffer(capacity * Float64Array.BYTES_PER_ELEMENT)
+  return { spec: rowSpec(tensor), data: new Float64Array(memory).fill(Number.NaN) }
+}
+
+function sharedMemory({ buffer }: Float64Array): SharedArrayBuffer {
+  return buffer as SharedArrayBuffer
 }

@@ -1,4 +1,4 @@
-import type { BatcherTelemetry, BatchTrigger, PartitionTelemetry } from '../../src/core/telemetry.ts'
+import type { BatcherTelemetry, BatchTrigger, PartitionTelemetry, RunCost } from '../../src/core/telemetry.ts'
 
 /** Remembers what was reported, as text. */
 export class FakePartitionTelemetry implements PartitionTelemetry {
@@ -37,4 +37,12 @@ export class FakeBatcherTelemetry implements BatcherTelemetry {
   }
   sessions() {}
   sessionBusyMs() {}
+  readonly costs: { provider: string; cost: RunCost }[] = []
+  runCost(provider: string, cost: RunCost) {
+    this.costs.push({ provider, cost })
+  }
+  readonly limits: number[] = []
+  batchLimit(rows: number) {
+    this.limits.push(rows)
+  }
 }

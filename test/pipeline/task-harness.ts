@@ -22,6 +22,7 @@ export function inFlightLimits({ records = 100, bytes = 1 << 20 }): InFlightBudg
 
 interface BenchOptions extends FakePoolOptions {
   readonly maxQueueDelayMs?: number
+  readonly targetLatencyMs?: number
   readonly clock?: FakeClock
   readonly onGood?: (slot: TensorSlot) => void
 }
@@ -42,6 +43,7 @@ export class Bench {
       pool: this.pool,
       model: MODEL,
       maxQueueDelayMs: options.maxQueueDelayMs ?? 0,
+      targetLatencyMs: options.targetLatencyMs ?? 0,
       telemetry: this.telemetry,
       clock: this.clock,
       probe: session => this.probe(session),

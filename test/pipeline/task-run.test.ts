@@ -61,8 +61,9 @@ test('a transaction takes what has settled; counting begins anew', () => {
   run.settledRecords = 3
   run.settledBytes = 300
   run.settledTimestamps.push(70)
-  assert.deepEqual(run.takeSettled(), { offset: 7, records: 3, bytes: 300, timestamps: [70] })
-  assert.deepEqual(run.takeSettled(), { offset: 7, records: 0, bytes: 0, timestamps: [] })
+  run.settledSince = 5
+  assert.deepEqual(run.takeSettled(), { offset: 7, records: 3, bytes: 300, timestamps: [70], since: 5 })
+  assert.deepEqual(run.takeSettled(), { offset: 7, records: 0, bytes: 0, timestamps: [], since: undefined })
 })
 
 test('a settled part tells the run while it lasts, and lets go of its micro-batch once it is over', () => {

@@ -6,8 +6,7 @@ import type { ClusterTools } from '../../src/kafka/cluster.ts'
 import { KafkaLinks } from '../../src/kafka/links.ts'
 import { Health } from '../../src/ops/health.ts'
 import type { Metrics } from '../../src/ops/metrics.ts'
-import { Replica, type WorkerSettings } from '../../src/replica.ts'
-import type { ServedModel } from '../../src/serving.ts'
+import { Replica, type ReplicaModel, type WorkerSettings } from '../../src/replica.ts'
 import { FakeDecoder, textEncoder } from '../pipeline/fake-codec.ts'
 import type { FakeKafka } from './fake-kafka/fake-kafka.ts'
 import { randomFrom, seedFor } from './random.ts'
@@ -93,7 +92,7 @@ export class SimReplica {
       },
       tools: { log, clock, health: this.health, metrics: noMetrics },
       links: this.#links,
-      model: { spec: MODEL, pool: this.#pool, probe: { run: async () => {}, learn() {} } } as unknown as ServedModel,
+      model: { spec: MODEL, pool: this.#pool, probe: { run: async () => {}, learn() {} } } as unknown as ReplicaModel,
       codec: { decoder: this.#decoder(), encoder: textEncoder },
       onFailed: options.onFailed,
     })

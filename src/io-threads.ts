@@ -1,0 +1,152 @@
+import type { Clock } from './core/clock.ts'
+import { SluiceError } from './core/errors.ts'
+import type { Log } from './core/log.ts'
+import { aborted, within } from './core/waiting.ts'
+import { PoolServer } from './inference/pool-server.ts'
+import { IoHandle } from './io-handle.ts'
+import { connectionOfThread, settingsOfThread } from './io-settings.ts'
+import { JointStart } from './joint-start.ts'
+import type { ConnectionOptions } from './kafka/cluster.ts'
+import type { Health, WorkerState } from './ops/health.ts'
+import type { Metrics } from './ops/metrics.ts'
+import { SharedConditions } from './ops/shared-conditions.ts'
+import type { IoStatus } from './ops/status.ts'
+import type { WorkerSettings } from './replica.ts'
+import { CLOSE_TIMEOUT_MS } from './replica-run.ts'
+import { type ServedModel, slotsOfEach } from './serving.ts'
+
+export interface IoThreadsOptions {
+  readonly settings: WorkerSettings
+  readonly connection: ConnectionOptions
+  readonly tools: { readonly log: Log; readonly clock: Clock; readonly health: Health; readonly metrics: Metrics }
+  /** With `slotsOfEach` slots for each thread. */
+  readonly model: ServedModel
+}
+
+/**
+ * IO_THREADS replicas on as many threads, with one session pool, one health and one set of metrics: what `ReplicaRun` is to
+ * a worker of one thread. Each is a member of the group, so the group's protocol and the fencing know nothing of threads.
+ *
+ * An error that ends one thread ends the worker: the others drain and commit, too. **Too many sessions that hang** are an
+ * error of all threads: each says so once the batches that it has under way are settled, and only then is the worker ended,
+ * or what the sessions were spent on would bear no fruit (see `Batcher`).
+ */
+export class IoThreads {
+  readonly #options: IoThreadsOptions
+  readonly #server: PoolServer
+  readonly #conditions: SharedConditions
+  readonly #jointStart: JointStart
+  readonly #failure = Promise.withResolvers<never>()
+  readonly #running = new Set<number>()
+  /** Threads that know that too many sessions hang, and have settled what they had under way. */
+  readonly #settled = new Set<number>()
+  #threads: readonly IoHandle[] = []
+
+  constructor(options: IoThreadsOptions) {
+    const { settings, tools, model } = options
+    const { pool, spec } = model
+    const { sessions } = tools.metrics.batcher({ model: spec.name, version: spec.version })
+    this.#options = options
+    this.#conditions = new SharedConditions(tools.health)
+    this.#server = new PoolServer({
+      pool,
+      layout: spec,
+      clients: settings.ioThreads,
+      slotsEach: slotsOfEach(pool.size),
+      onBusy: sessions,
+    })
+    this.#jointStart = new JointStart({
+      threads: settings.ioThreads,
+      clock: tools.clock,
+      onBegin: () => {
+        for (const thread of this.#threads) thread.begin()
+      },
+    })
+    // Whoever waits for it hears of it: one that comes while nobody does is no defect.
+    this.#failure.promise.catch(() => {})
+  }
+
+  /**
+   * Serves until `signal` is aborted or a thread fails, then lets all threads drain, commit and leave the group.
+   * @throws SluiceError of the first thread that failed, with response `exit`
+   */
+  async serve(signal: AbortSignal): Promise<void> {
+    const { settings, tools } = this.#options
+    this.#threads = Array.from({ length: settings.ioThreads }, (_, i) => this.#start(i + 1))
+    tools.metrics.include(() => Promise.all(this.#threads.map(thread => thread.report('metrics'))))
+    try {
+      await Promise.race([aborted(signal), this.#failure.promise])
+    } finally {
+      tools.health.enter('DRAINING')
+      await this.#drain()
+    }
+  }
+
+  /** Ends the worker, because of an error from elsewhere; the first one counts. */
+  fail(error: Error): void {
+    this.#failure.reject(error)
+  }
+
+  async close(): Promise<void> {
+    this.#server.close()
+  }
+
+  /** Of all threads together. */
+  async status(): Promise<IoStatus> {
+    const all = await Promise.all(this.#threads.map(thread => thread.report('status')))
+    const sum = (total: keyof IoStatus['totals']) => all.reduce((sum, { totals }) => sum + totals[total], 0)
+    return {
+      totals: { recordsIn: sum('recordsIn'), predictions: sum('predictions'), deadLetters: sum('deadLetters') },
+      partitions: all.flatMap(({ partitions }) => partitions).toSorted((a, b) => a.partition - b.partition),
+    }
+  }
+
+  #start(thread: number): IoHandle {
+    const { settings, connection, tools, model } = this.#options
+    const { spec, sample } = model
+    return new IoHandle({
+      setup: {
+        thread,
+        settings: settingsOfThread(settings),
+        connection: connectionOfThread(connection, thread),
+        spec,
+        sample,
+        pool: this.#server.lend(),
+      },
+      clock: tools.clock,
+      onState: state => this.#onState(thread, state),
+      onJoined: generation => this.#jointStart.joined(thread, generation),
+      onCondition: (key, error) => {
+        if (error === undefined) this.#conditions.clear(thread, key)
+        else this.#conditions.set(thread, key, error)
+      },
+      onFailed: error => this.#onFailed(thread, error),
+    })
+  }
+
+  /** The worker runs once all of its threads do, and never again after it began to drain. */
+  #onState(thread: number, state: WorkerState): void {
+    const { settings, tools } = this.#options
+    if (state === 'RUNNING') this.#running.add(thread)
+    if (this.#running.size === settings.ioThreads && tools.health.state === 'STARTING') tools.health.enter('RUNNING')
+  }
+
+  #onFailed(thread: number, error: Error): void {
+    if (error instanceof SluiceError && error.code === 'sessions-hung') {
+      this.#settled.add(thread)
+      // A thread that is only about to begin has nothing to settle, and says nothing.
+      if (![...this.#running].every(other => this.#settled.has(other))) return
+    }
+    this.fail(error)
+  }
+
+  async #drain(): Promise<void> {
+    const { settings, tools } = this.#options
+    for (const thread of this.#threads) thread.drain()
+    const ended = Promise.all(this.#threads.map(thread => thread.ended))
+    // Each keeps to DRAIN_TIMEOUT_MS by itself, and closes connections after that.
+    const limitMs = settings.drainTimeoutMs + 3 * CLOSE_TIMEOUT_MS
+    if (await within(tools.clock, limitMs, ended)) return
+    tools.log.warn({ limitMs }, 'an I/O thread does not end: what it has in flight is left to the next owner')
+  }
+}
