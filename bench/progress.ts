@@ -1,66 +1,90 @@
-import { readFileSync } from 'node:fs'
-import type { Admin } from 'kafkajs'
+import { setTimeout as delay } from 'node:timers/promises'
 
-/** How fast a group went through its topic. */
-export interface Measurement {
-  readonly records: number
-  /** From the first committed offset seen to the last one. */
-  readonly seconds: number
-  readonly recordsPerSecond: number
-  /** Processor time of the process in that window; undefined where the system does not say. */
-  readonly cpuSecondsPerMillion: number | undefined
-  readonly rssMiB: number | undefined
+/** A look at a contender at work. */
+export interface Point {
+  /** Milliseconds, from an arbitrary origin. */
+  readonly at: number
+  /** Records that it has committed. */
+  readonly done: number
+  /** Processor seconds of the contender and of the broker; undefined where the system does not tell. */
+  readonly cpu: number | undefined
+  readonly brokerCpu: number | undefined
 }
 
-const POLL_MS = 20
+/** How fast it was. */
+export interface Throughput {
+  readonly records: number
+  /** From the first commit that was seen on: neither the start of the process nor the joining of the group counts. */
+  readonly seconds: number
+  readonly recordsPerSecond: number
+  /** In the second half of the time, when just-in-time compilers have warmed up. */
+  readonly secondHalfPerSecond: number
+  readonly cpuPerMillion: number | undefined
+  readonly brokerCpuPerMillion: number | undefined
+}
+
+/** Each look costs the broker a request. */
+const POLL_MS = 100
+/** Nothing at all for so long is a contender that does not work. */
+const STALL_MS = 60_000
+
+export interface WatchOptions {
+  readonly look: () => Promise<Omit<Point, 'at'>>
+  /** Ends when so much has passed since the first commit, or when so many records are done. */
+  readonly seconds: number
+  readonly records: number
+  /** Rejects when there is nothing to look at any more. */
+  readonly died: Promise<never>
+}
 
 /**
- * Watches the committed offsets of a group until it has done all `records`. The measurement begins at the first commit
- * that is seen, so neither the start of the process nor the joining of the group counts.
+ * Looks ten times a second from the first commit on.
+ * @throws Error when nothing is committed for a minute; what `died` rejects with
  */
-export async function measure(
-  admin: Admin,
-  groupId: string,
-  topic: string,
-  records: number,
-  pid: number,
-): Promise<Measurement> {
-  let begin: { at: number; done: number; cpu: number | undefined } | undefined
+export async function watch({ look, seconds, records, died }: WatchOptions): Promise<Point[]> {
+  const points: Point[] = []
+  let movedAt = performance.now()
   for (;;) {
-    const done = await committed(admin, groupId, topic)
     const at = performance.now()
-    const { cpu, rssMiB } = usageOf(pid)
-    if (begin === undefined && done > 0) begin = { at, done, cpu }
-    if (begin !== undefined && done >= records) {
-      const seconds = (at - begin.at) / 1000
-      const counted = done - begin.done
-      const cpuSeconds = cpu === undefined || begin.cpu === undefined ? undefined : cpu - begin.cpu
-      return {
-        records: counted,
-        seconds,
-        recordsPerSecond: counted / seconds,
-        cpuSecondsPerMillion: cpuSeconds === undefined ? undefined : (cpuSeconds / counted) * 1e6,
-        rssMiB,
-      }
-    }
-    await new Promise(resolve => setTimeout(resolve, POLL_MS))
+    const point = { at, ...(await look()) }
+    const last = points.at(-1)
+    if (point.done > (last?.done ?? 0)) movedAt = at
+    if (point.done > 0) points.push(point)
+    const elapsed = at - (points[0]?.at ?? at)
+    if (point.done >= records || elapsed >= seconds * 1000) return points
+    if (at - movedAt > STALL_MS) throw new Error(`Nothing was committed for ${STALL_MS / 1000} s.`)
+    await Promise.race([delay(POLL_MS), died])
   }
 }
 
-async function committed(admin: Admin, groupId: string, topic: string): Promise<number> {
-  const [answer] = await admin.fetchOffsets({ groupId, topics: [topic] })
-  return (answer?.partitions ?? []).reduce((sum, { offset }) => sum + Math.max(0, Number(offset)), 0)
-}
+/**
+ * The speed over the whole of what was seen, and over the second half of its time. Both end with the last commit: what is
+ * under way after it counts neither as done nor as time.
+ * @throws Error when all was committed at once
+ */
+export function throughputOf(seen: readonly Point[]): Throughput {
+  const end = seen.findLastIndex((point, i) => i > 0 && point.done > seen[i - 1]!.done)
+  if (end < 0) throw new Error(`All ${seen.at(-1)?.done ?? 0} records were committed at once: too few to measure by.`)
+  const points = seen.slice(0, end + 1)
+  const [first, last] = [points[0]!, points.at(-1)!]
+  // What was done by the middle, though nobody looked right then.
+  const middle = (first.at + last.at) / 2
+  const after = points.findIndex(point => point.at >= middle)
+  const [before, next] = [points[Math.max(0, after - 1)]!, points[after]!]
+  const share = next.at === before.at ? 0 : (middle - before.at) / (next.at - before.at)
+  const doneByMiddle = before.done + share * (next.done - before.done)
 
-const TICKS_PER_SECOND = 100
-const PAGE_MIB = 4096 / 2 ** 20
-
-/** Processor seconds and memory of a process, where /proc tells. */
-function usageOf(pid: number): { cpu: number | undefined; rssMiB: number | undefined } {
-  try {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
-    return { cpu: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND, rssMiB: Number(fields[21]) * PAGE_MIB }
-  } catch {
-    return { cpu: undefined, rssMiB: undefined }
+  const seconds = (last.at - first.at) / 1000
+  const records = last.done - first.done
+  const perMillion = (begin: number | undefined, end: number | undefined) => {
+    return begin === undefined || end === undefined ? undefined : ((end - begin) / records) * 1e6
+  }
+  return {
+    records,
+    seconds,
+    recordsPerSecond: records / seconds,
+    secondHalfPerSecond: (last.done - doneByMiddle) / (seconds / 2),
+    cpuPerMillion: perMillion(first.cpu, last.cpu),
+    brokerCpuPerMillion: perMillion(first.brokerCpu, last.brokerCpu),
   }
 }

@@ -1,134 +1,135 @@
-// Throughput of the worker against an echo that only copies records, in the same run, on a broker of its own.
-//
-//   npm run bench -- [--records N] [--runs N] [--json]
+// Throughput and latency of the worker beside its limits and its peers, in the same run, on a broker of its own.
 
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { cp, mkdtemp, rm } from 'node:fs/promises'
-import { availableParallelism, cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { parseArgs } from 'node:util'
-import { type Admin, Kafka, logLevel } from 'kafkajs'
-import { startBroker } from '../dev/broker.ts'
-import { type Measurement, measure } from './progress.ts'
-import { type Table, table } from './table.ts'
-import { irisBatch } from './workload.ts'
+import { consume, echo, worker } from './contenders.ts'
+import { guard, RUNS, SECONDS } from './guard.ts'
+import { measureOpenLoop } from './open-loop.ts'
+import { type BenchOptions, readBenchOptions } from './options.ts'
+import { PEERS } from './peers/index.ts'
+import { latencyChart, latencySection } from './report/latency-table.ts'
+import { describeMachine, thisMachine } from './report/machine.ts'
+import { record, type Section } from './report/record.ts'
+import { scaleSection } from './report/scale-table.ts'
+import { throughputSection } from './report/throughput-table.ts'
+import { measureScale } from './scale.ts'
+import { Stage } from './stage.ts'
+import { measureThroughput } from './throughput.ts'
+import { openWorkload, type WorkloadName } from './workload.ts'
+import { PLANS } from './workload-plans.ts'
 
-process.env.KAFKAJS_NO_PARTITIONER_WARNING = '1'
-
-const { values } = parseArgs({
-  options: {
-    records: { type: 'string', default: '1000000' },
-    runs: { type: 'string', default: '5' },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-})
-const RECORDS = Number(values.records)
-const RUNS = Number(values.runs)
-const PARTITIONS = 4
-/** Bytes of an iris-classifier prediction: framing, label, three probabilities. */
-const PREDICTION_BYTES = 20
-const MODEL = 'iris-classifier'
-
-if (values.help) {
-  console.log(`npm run bench -- [--records N] [--runs N] [--json]
-
-Publishes N iris records (default 1000000) to a topic of ${PARTITIONS} partitions, then lets an echo and a worker go through
-them in turn, RUNS times (default 5), each in a fresh group. Prints medians and the ratio, run by run.
-
-Example: npm run bench -- --records 200000 --runs 3`)
-  process.exit(0)
+interface Kind {
+  /** Unless others are named. */
+  readonly workloads: readonly WorkloadName[]
+  readonly measure: (stage: Stage, name: WorkloadName) => Promise<Section>
 }
 
+const KINDS: ReadonlyMap<keyof BenchOptions['sections'], Kind> = new Map([
+  ['throughput', { workloads: ['iris', 'ffnn', 'ffnn-json', 'heavy'], measure: throughput }],
+  ['latency', { workloads: ['iris'], measure: latency }],
+  ['scale', { workloads: ['iris'], measure: scale }],
+])
+/** Seconds of ONNX Runtime alone: it is steady at once. A heavy model is measured as long as the worker. */
+const RUNTIME_SECONDS = 3
+const LATENCY = { seconds: 20, overload: { probe: 10, before: 10, during: 30, after: 40 } }
+const QUICK_LATENCY = { seconds: 3, overload: { probe: 3, before: 2, during: 3, after: 5 } }
+const SCALE = { partitions: [1, 2, 4, 16, 64, 256], replicas: [1, 2, 4], seconds: 8, records: 2_000_000 }
+const QUICK_SCALE = { partitions: [1, 16], replicas: [1, 2], seconds: 2, records: 200_000 }
+
+const options = readBenchOptions()
 const say = (line: string) => console.error(line)
-const folder = await mkdtemp(join(tmpdir(), 'sluice-bench-'))
-const broker = await startBroker({ report: say })
-let child: ChildProcess | undefined
-try {
-  const kafka = new Kafka({ brokers: [broker.bootstrap], logLevel: logLevel.NOTHING })
-  const admin = kafka.admin()
-  await admin.connect()
-  await cp('schemas', join(folder, 'schemas'), { recursive: true })
-  await fill(kafka, admin)
-  const pairs: { echo: Measurement; worker: Measurement }[] = []
-  for (let run = 1; run <= RUNS; run++) {
-    const echo = await measureOne(admin, `echo-${run}`, echoCommand)
-    const worker = await measureOne(admin, `worker-${run}`, workerCommand)
-    pairs.push({ echo, worker })
-    say(`run ${run}/${RUNS}: echo ${rate(echo)}, worker ${rate(worker)}, ratio ${ratio(echo, worker).toFixed(2)}`)
+
+if (options.guard) await guard({ runs: RUNS, seconds: SECONDS, json: options.json })
+else await bench(options)
+
+async function bench({ sections: wanted, json, record: recorded }: BenchOptions): Promise<void> {
+  if (options.peers) for (const peer of PEERS) await peer.prepare(say)
+  const stage = await Stage.open(say)
+  const sections: Section[] = []
+  try {
+    for (const [kind, { workloads, measure }] of KINDS) {
+      if (!wanted[kind]) continue
+      for (const name of options.workloads ?? workloads) {
+        const section = await measure(stage, name)
+        sections.push(section)
+        // At once: what is measured after it may fail, after an hour.
+        if (recorded) record([section])
+      }
+    }
+  } finally {
+    await stage.close()
   }
-  await admin.disconnect()
-  const result = summary(pairs)
-  console.log(values.json ? JSON.stringify({ ...result, pairs }, null, 2) : table(result))
-} finally {
-  child?.kill('SIGKILL')
-  await broker.stop()
-  await rm(folder, { recursive: true, force: true })
+  if (json) console.log(JSON.stringify(Object.fromEntries(sections.map(({ name, data }) => [name, data])), null, 2))
+  else console.log(sections.map(({ text }) => text).join('\n\n'))
 }
 
-async function fill(kafka: Kafka, admin: Admin): Promise<void> {
-  const topics = ['features', 'features.dlq'].map(topic => ({ topic, numPartitions: PARTITIONS }))
-  await admin.createTopics({ topics, waitForLeaders: true })
-  const producer = kafka.producer()
-  await producer.connect()
-  const CHUNK = 5000
-  for (let sent = 0; sent < RECORDS; sent += CHUNK) {
-    await producer.send({ topic: 'features', messages: irisBatch(sent, Math.min(CHUNK, RECORDS - sent)) })
-  }
-  await producer.disconnect()
-  say(`published ${RECORDS} iris records of 21 bytes`)
+async function throughput(stage: Stage, name: WorkloadName): Promise<Section> {
+  const workload = await openWorkload(name)
+  const { settings, limits } = PLANS[name]
+  const subject = worker('worker', settings)
+  const input = await stage.createInput(workload, options.partitions, options.records(name))
+  say(`${name}: published ${input.records} records of ${workload.values[0]!.length} bytes`)
+  const seconds = options.seconds(name)
+  const result = await measureThroughput({
+    stage,
+    input,
+    worker: subject,
+    contenders: [
+      subject,
+      ...(limits ? [echo, consume] : [worker('worker-2-sessions', { ...settings, SESSIONS: 'cpu*2' })]),
+      ...(options.peers ? PEERS : []),
+    ],
+    sessions: [1, 2],
+    guarantee: 'exactly-once',
+    runs: options.runs,
+    seconds,
+    runtimeSeconds: limits ? Math.min(RUNTIME_SECONDS, seconds) : seconds,
+    say,
+  })
+  await stage.dropInput(input)
+  return section(`throughput-${name}`, throughputSection(result), result)
 }
 
-type StartCommand = (name: string) => readonly string[]
-
-function echoCommand(name: string): readonly string[] {
-  return ['bench/echo.ts', 'features', `${name}-out`, name, String(PREDICTION_BYTES)]
+async function latency(stage: Stage, name: WorkloadName): Promise<Section> {
+  const workload = await openWorkload(name)
+  const subject = worker('worker', PLANS[name].settings)
+  const guarantee = 'exactly-once'
+  const result = await measureOpenLoop({
+    stage,
+    workload,
+    partitions: options.partitions,
+    worker: subject,
+    subjects: [
+      { contender: subject, guarantee },
+      { contender: echo, guarantee },
+      { contender: subject, guarantee: 'at-least-once' },
+      ...(options.peers ? PEERS : []).flatMap(contender => [
+        { contender, guarantee } as const,
+        { contender, guarantee, commitIntervalMs: 0 } as const,
+      ]),
+    ],
+    rates: options.rates,
+    ...(options.quick ? QUICK_LATENCY : LATENCY),
+    runs: options.runs,
+    say,
+  })
+  const image = `latency-${name}.svg`
+  const text = latencySection(result, `images/${image}`)
+  // The course of the overload is of interest; those of all other runs would fill megabytes.
+  const rows = result.rows.map(row => ({ ...row, runs: row.runs.map(run => ({ ...run, course: undefined })) }))
+  return { ...section(`latency-${name}`, text, { ...result, rows }), plots: { [image]: latencyChart(result) } }
 }
 
-function workerCommand(name: string): readonly string[] {
-  const options = {
-    'group-id': name,
-    'input-topic': 'features',
-    'output-topic': `${name}-out`,
-    'model-name': MODEL,
-    'schema-dir': join(folder, 'schemas'),
-    'http-port': '0',
-    'log-level': 'error',
-  }
-  return ['src/cli.ts', 'worker', ...Object.entries(options).flatMap(([option, value]) => [`--${option}`, value])]
+async function scale(stage: Stage, name: WorkloadName): Promise<Section> {
+  const cells = await measureScale({
+    stage,
+    workload: await openWorkload(name),
+    worker: worker('worker', PLANS[name].settings),
+    ...(options.quick ? QUICK_SCALE : SCALE),
+    say,
+  })
+  return section(`scale-${name}`, scaleSection(cells, name), cells)
 }
 
-async function measureOne(admin: Admin, name: string, command: StartCommand): Promise<Measurement> {
-  const topics = [{ topic: `${name}-out`, numPartitions: PARTITIONS }]
-  await admin.createTopics({ topics, waitForLeaders: true })
-  const env = { ...process.env, KAFKA_BROKERS: broker.bootstrap }
-  child = spawn(process.execPath, [...command(name)], { env, stdio: ['ignore', 'inherit', 'inherit'] })
-  const ended = once(child, 'exit')
-  const died = ended.then(() => Promise.reject(new Error(`${name} ended before it was done`)))
-  const measurement = await Promise.race([measure(admin, name, 'features', RECORDS, child.pid!), died])
-  died.catch(() => {})
-  child.kill('SIGTERM')
-  await ended
-  await admin.deleteTopics({ topics: [`${name}-out`] })
-  return measurement
-}
-
-function ratio(echo: Measurement, worker: Measurement): number {
-  return worker.recordsPerSecond / echo.recordsPerSecond
-}
-
-function rate({ recordsPerSecond, cpuSecondsPerMillion }: Measurement): string {
-  const cpu = cpuSecondsPerMillion === undefined ? '' : ` (${cpuSecondsPerMillion.toFixed(1)} CPU s per million)`
-  return `${Math.round(recordsPerSecond / 1000)} k/s${cpu}`
-}
-
-function summary(pairs: readonly { echo: Measurement; worker: Measurement }[]): Table {
-  const machine = `${availableParallelism()} cores, ${cpus()[0]?.model ?? 'unknown processor'}, Node ${process.version}`
-  return {
-    title: `${MODEL}: ${RECORDS} records, ${PARTITIONS} partitions, exactly once, ${RUNS} runs; ${machine}`,
-    echo: pairs.map(pair => pair.echo),
-    worker: pairs.map(pair => pair.worker),
-    ratios: pairs.map(pair => ratio(pair.echo, pair.worker)),
-  }
+function section(name: string, text: string, result: unknown): Section {
+  const machine = thisMachine()
+  return { name, text: `${text}\n\n${describeMachine(machine)}.`, data: { machine, result } }
 }

@@ -5,13 +5,13 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startBroker } from '../../dev/broker.ts'
+import { lineChart } from '../../dev/chart.ts'
 import { readOptions, wholeNumber } from '../../dev/command-line.ts'
 import { committedOffsets, withAdmin } from '../../test/support/broker.ts'
 import { frame, goldenSamples, IRIS_SCHEMA_ID } from '../../test/support/models.ts'
 import type { WorkerProcess } from '../../test/support/sluice-process.ts'
 import { Testbed } from '../../test/support/testbed.ts'
 import { percentile } from '../statistics.ts'
-import { lineChart } from './chart.ts'
 import { Flood } from './flood.ts'
 
 const HELP = `npm run soak [-- --minutes N --record]

@@ -1,0 +1,120 @@
+import type { Clock } from '../../src/core/clock.ts'
+import { type FetchedRecords, memoryOf } from '../../src/core/record-batch.ts'
+import { Signal } from '../../src/core/signal.ts'
+import type { Committer, FetchTarget, ModelIdentity, Room } from '../../src/core/transaction.ts'
+import type { CommitTurns } from '../../src/pipeline/commit-turns.ts'
+import type { Holding, InFlightBudget } from '../../src/pipeline/in-flight.ts'
+
+export interface EchoOptions {
+  readonly topic: string
+  readonly partition: number
+  readonly committer: Committer
+  readonly clock: Clock
+  readonly inFlight: InFlightBudget
+  readonly turns: CommitTurns
+  readonly commitIntervalMs: number
+  /** What is published for each record, and the headers that it gets; undefined publishes nothing. */
+  readonly answer: { readonly value: Buffer; readonly model: ModelIdentity } | undefined
+  /** The fetcher should look again. */
+  readonly onWanted: () => void
+  readonly onFailed: (error: unknown) => void
+}
+
+/**
+ * A partition task without decoding, batching, inference and encoding: what is fetched is in the output writer at once.
+ * It shares with the worker what bounds a task (`InFlightBudget`), what paces its transactions (`CommitTurns`), and its
+ * committer; its loop is that of `PartitionTask`, and must stay so.
+ */
+export class EchoTask implements FetchTarget {
+  readonly topic: string
+  readonly partition: number
+  readonly #options: EchoOptions
+  readonly #holding: Holding
+  readonly #wake = new Signal()
+  readonly #stop = new AbortController()
+  #running = false
+  #position = 0
+  #committed = 0
+  #lastCommitAt = Number.NEGATIVE_INFINITY
+  /** What the next transaction carries. */
+  #records = 0
+  #bytes = 0
+
+  constructor(options: EchoOptions) {
+    this.#options = options
+    this.topic = options.topic
+    this.partition = options.partition
+    this.#holding = options.inFlight.open()
+  }
+
+  get position(): number | undefined {
+    return this.room === undefined ? undefined : this.#position
+  }
+
+  get room(): Room | undefined {
+    return this.#running ? this.#holding.room : undefined
+  }
+
+  accept({ batches, nextOffset }: FetchedRecords): void {
+    const { answer, committer } = this.#options
+    for (const batch of batches) {
+      this.#holding.take(batch)
+      this.#records += batch.count
+      this.#bytes += memoryOf(batch)
+      if (answer === undefined) continue
+      const { value, model } = answer
+      for (let i = 0; i < batch.count; i++) committer.output.prediction(batch, i, value, value.length, model)
+    }
+    this.#position = nextOffset
+    this.#wake.notify()
+  }
+
+  fail(error: Error): void {
+    this.#options.onFailed(error)
+  }
+
+  /** Serves the partition until `drain`. */
+  async serve(): Promise<void> {
+    const { offset } = await this.#options.committer.initialise()
+    this.#position = offset
+    this.#committed = offset
+    this.#running = true
+    this.#options.onWanted()
+    await this.#commitUntilStopped()
+  }
+
+  /** Commits what it has, and ends. */
+  drain(): void {
+    this.#running = false
+    this.#stop.abort()
+    this.#wake.notify()
+  }
+
+  /** Group commit: what comes while a transaction runs, or waits for its turn, goes into the next one. */
+  async #commitUntilStopped(): Promise<void> {
+    const { clock, commitIntervalMs, turns } = this.#options
+    for (;;) {
+      await this.#wake.wait()
+      const floor = this.#lastCommitAt + commitIntervalMs - clock.now()
+      if (this.#dirty && floor > 0) await clock.sleep(floor, this.#stop.signal)
+      if (this.#dirty) await turns.run(() => this.#commit())
+      if (this.#stop.signal.aborted && !this.#dirty) return
+    }
+  }
+
+  async #commit(): Promise<void> {
+    const [offset, records, bytes] = [this.#position, this.#records, this.#bytes]
+    this.#records = 0
+    this.#bytes = 0
+    this.#lastCommitAt = this.#options.clock.now()
+    await this.#options.committer.commit(offset)
+    this.#committed = offset
+    this.#holding.giveBack(records, bytes)
+    this.#options.onWanted()
+    if (this.#dirty) this.#wake.notify()
+  }
+
+  get #dirty(): boolean {
+    return this.#position > this.#committed
+  }
+}
