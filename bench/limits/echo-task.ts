@@ -1,7 +1,8 @@
-import type { Clock } from '../../src/core/clock.ts'
+import type { Clock, Timer } from '../../src/core/clock.ts'
 import { type FetchedRecords, memoryOf } from '../../src/core/record-batch.ts'
 import { Signal } from '../../src/core/signal.ts'
 import type { Committer, FetchTarget, ModelIdentity, Room } from '../../src/core/transaction.ts'
+import { type CommitMoment, commitDueIn } from '../../src/pipeline/commit-pace.ts'
 import type { CommitTurns } from '../../src/pipeline/commit-turns.ts'
 import type { Holding, InFlightBudget } from '../../src/pipeline/in-flight.ts'
 
@@ -22,7 +23,7 @@ export interface EchoOptions {
 
 /**
  * A partition task without decoding, batching, inference and encoding: what is fetched is in the output writer at once.
- * It shares with the worker what bounds a task (`InFlightBudget`), what paces its transactions (`CommitTurns`), and its
+ * It shares with the worker what bounds a task (`InFlightBudget`), what paces its transactions (`CommitTurns`, `commitDueIn`), and its
  * committer; its loop is that of `PartitionTask`, and must stay so.
  */
 export class EchoTask implements FetchTarget {
@@ -36,6 +37,11 @@ export class EchoTask implements FetchTarget {
   #position = 0
   #committed = 0
   #lastCommitAt = Number.NEGATIVE_INFINITY
+  #lastCommitMs = 0
+  #endOffset = 0
+  #alarm: Timer | undefined
+  /** When the first of what the next transaction carries came. */
+  #since: number | undefined
   /** What the next transaction carries. */
   #records = 0
   #bytes = 0
@@ -55,8 +61,10 @@ export class EchoTask implements FetchTarget {
     return this.#running ? this.#holding.room : undefined
   }
 
-  accept({ batches, nextOffset }: FetchedRecords): void {
-    const { answer, committer } = this.#options
+  accept({ batches, nextOffset, endOffset }: FetchedRecords): void {
+    const { answer, committer, clock } = this.#options
+    this.#endOffset = endOffset
+    if (batches.length > 0) this.#since ??= clock.now()
     for (const batch of batches) {
       this.#holding.take(batch)
       this.#records += batch.count
@@ -92,22 +100,43 @@ export class EchoTask implements FetchTarget {
 
   /** Group commit: what comes while a transaction runs, or waits for its turn, goes into the next one. */
   async #commitUntilStopped(): Promise<void> {
-    const { clock, commitIntervalMs, turns } = this.#options
+    const { clock, turns } = this.#options
     for (;;) {
       await this.#wake.wait()
-      const floor = this.#lastCommitAt + commitIntervalMs - clock.now()
-      if (this.#dirty && floor > 0) await clock.sleep(floor, this.#stop.signal)
-      if (this.#dirty) await turns.run(() => this.#commit())
+      if (this.#dirty) {
+        const dueIn = this.#stop.signal.aborted ? 0 : this.#commitDueIn()
+        this.#alarm?.cancel()
+        if (dueIn > 0) this.#alarm = clock.after(dueIn, () => this.#wake.notify())
+        else await turns.run(() => this.#commit())
+      }
       if (this.#stop.signal.aborted && !this.#dirty) return
     }
+  }
+
+  #commitDueIn(): number {
+    const { clock, commitIntervalMs } = this.#options
+    const moment: CommitMoment = {
+      now: clock.now(),
+      lastCommitAt: this.#lastCommitAt,
+      lastCommitMs: this.#lastCommitMs,
+      settledSince: this.#since,
+      settled: this.#records,
+      inFlight: this.#holding.records,
+      behind: this.#endOffset > this.#position,
+      full: this.#holding.room === undefined,
+    }
+    return commitDueIn(moment, commitIntervalMs)
   }
 
   async #commit(): Promise<void> {
     const [offset, records, bytes] = [this.#position, this.#records, this.#bytes]
     this.#records = 0
     this.#bytes = 0
-    this.#lastCommitAt = this.#options.clock.now()
+    this.#since = undefined
+    const { clock } = this.#options
+    this.#lastCommitAt = clock.now()
     await this.#options.committer.commit(offset)
+    this.#lastCommitMs = clock.now() - this.#lastCommitAt
     this.#committed = offset
     this.#holding.giveBack(records, bytes)
     this.#options.onWanted()

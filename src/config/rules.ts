@@ -60,11 +60,6 @@ export const RULES: readonly Rule[] = [
     s => together(s.schemaRegistryUsername, s.schemaRegistryPassword),
   ),
   rule(
-    ['maxBatchSize', 'maxInFlightRecords'],
-    'MAX_IN_FLIGHT_RECORDS must be at least MAX_BATCH_SIZE, or one partition could never fill a batch.',
-    s => s.maxInFlightRecords >= s.maxBatchSize,
-  ),
-  rule(
     ['sessionTimeoutMs', 'transactionTimeoutMs'],
     'SESSION_TIMEOUT_MS must be below TRANSACTION_TIMEOUT_MS: a lost partition is fenced by its new owner, not by a time-out.',
     s => s.sessionTimeoutMs < s.transactionTimeoutMs,

@@ -167,7 +167,7 @@ const SETTINGS = {
     { unit: 'threads' },
   ),
 
-  maxBatchSize: set('Batching', integer(1, 65_536), 1024, 'Most rows in one run of the model.', { unit: 'rows' }),
+  maxBatchSize: set('Batching', integer(1, 65_536), 4096, 'Most rows in one run of the model.', { unit: 'rows' }),
   maxQueueDelayMs: set(
     'Batching',
     milliseconds(0),

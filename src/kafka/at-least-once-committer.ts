@@ -51,11 +51,8 @@ export class AtLeastOnceCommitter implements Committer {
     const identity = this.#identity
     if (identity === undefined) throw new SluiceError('internal', 'A commit came before initialise.')
     const batches = this.output.take()
-    try {
-      await this.#sender.send(batches, identity)
-    } finally {
-      this.output.recycle(batches)
-    }
+    await this.#sender.send(batches, identity)
+    this.output.recycle(batches) // not after a failure: they may still be on their way to a socket
     await this.#commitOffset(nextOffset)
   }
 

@@ -1,10 +1,11 @@
 import { createRequire } from 'node:module'
 import Cluster from 'kafkajs/src/cluster/index.js'
 import loggers from 'kafkajs/src/loggers/index.js'
-import createSocketFactory from 'kafkajs/src/network/socketFactory.js'
 import './kafkajs-fixes.ts'
+import './pieced-requests.ts'
 import { SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import { createSocket } from './receiving.ts'
 
 /** How to reach the brokers. Secrets in here never reach a log. */
 export interface ConnectionOptions {
@@ -44,7 +45,7 @@ export function clusterTools(options: ConnectionOptions, log: Log): ClusterTools
     new Cluster({
       logger,
       retry: RETRY,
-      socketFactory: createSocketFactory(),
+      socketFactory: createSocket,
       brokers: options.brokers,
       clientId: options.clientId,
       ssl: options.tls,

@@ -4,11 +4,44 @@
  * Why these and not its Consumer and Producer: docs/adr/0001-protocol-on-kafkajs-connections.md.
  */
 
+/** One connection to a broker, as far as a request of our own goes through it. */
+interface KafkajsConnection {
+  readonly clientId: string
+  readonly socket: { cork(): void; uncork(): void; write(bytes: Uint8Array): void; destroy(error: Error): void }
+  /** While it authenticates. */
+  readonly authHandlers: object | null
+  processData(this: KafkajsConnection, chunk: Uint8Array): void
+  readonly requestQueue: {
+    push(queued: {
+      entry: {
+        apiKey: number
+        apiName: string
+        apiVersion: number
+        correlationId: number
+        resolve(answer: { payload: Buffer }): void
+        reject(error: Error): void
+      }
+      expectResponse: boolean
+      requestTimeout: number | null
+      sendRequest(): void
+    }): void
+    fulfillRequest(answer: { correlationId: number; payload: Buffer; size: number }): void
+    maybeThrottle(throttleMs: number | undefined): void
+  }
+  isAuthenticated(): boolean
+  authenticate(): Promise<void>
+  failIfNotConnected(): void
+  nextCorrelationId(): number
+  send(this: KafkajsConnection, exchange: unknown): Promise<unknown>
+}
+
 interface KafkajsProtocolRequest {
   readonly apiKey: number
   readonly apiVersion: number
   readonly apiName: string
   encode(): Promise<unknown>
+  /** See `pieced-requests.ts`. */
+  readonly pieces?: readonly Uint8Array[]
   expectResponse?(): boolean
 }
 
@@ -173,11 +206,6 @@ declare module 'kafkajs/src/instrumentation/emitter.js' {
   export default InstrumentationEventEmitter
 }
 
-declare module 'kafkajs/src/network/socketFactory.js' {
-  const createSocketFactory: () => unknown
-  export default createSocketFactory
-}
-
 declare module 'kafkajs/src/loggers/index.js' {
   interface Entry {
     level: number
@@ -200,6 +228,11 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
 }
 
 declare module 'kafkajs/src/network/connection.js' {
-  const Connection: { prototype: { connect(this: object): Promise<boolean> } }
+  const Connection: { prototype: KafkajsConnection & { connect(this: object): Promise<boolean> } }
   export default Connection
+}
+
+declare module 'kafkajs/src/network/socketFactory.js' {
+  const createSocketFactory: () => unknown
+  export default createSocketFactory
 }

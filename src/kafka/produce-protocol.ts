@@ -1,5 +1,6 @@
+import type { PiecedRequest } from './pieced-requests.ts'
 import type { SealedBatch } from './record-batch-writer.ts'
-import { type EncodedRequest, sizeOfString, WireReader, WireWriter } from './wire.ts'
+import { encodedRequest, sizeOfString, WireReader, WireWriter } from './wire.ts'
 
 const API = { apiKey: 0, apiVersion: 7, apiName: 'Produce' } as const
 const ALL_REPLICAS = -1
@@ -25,15 +26,17 @@ export interface ProducedPartition {
 
 /**
  * Sends batches to a broker and waits for all in-sync replicas (Produce version 7). Errors of partitions are returned;
- * kafkajs's connection errors are thrown. The batches' bytes are copied before the request is queued, and not read
- * after that, however the call ends.
+ * kafkajs's connection errors are thrown. The batches' bytes go to the socket as they are: nobody may write to them before
+ * this has returned; nor ever after, if it throws, because they may still be on their way.
  */
 export async function produceBatches(
   broker: KafkajsBroker,
   options: ProduceOptions,
 ): Promise<readonly ProducedPartition[]> {
+  const pieces = encodeProduce(options)
+  const encode = async () => encodedRequest(Buffer.concat(pieces))
   const { partitions } = await broker.connectionPool.send<ProduceResponse>({
-    request: { ...API, encode: async () => encodeProduce(options) },
+    request: { ...API, pieces, encode } satisfies PiecedRequest,
     response: { decode: async raw => decodeProduce(raw), parse: async response => response },
   })
   return partitions
@@ -45,22 +48,19 @@ interface ProduceResponse {
   readonly partitions: readonly ProducedPartition[]
 }
 
-function encodeProduce({ transactionalId, timeoutMs, batches }: ProduceOptions): EncodedRequest {
+/** The request body: what stands before each batch, and the batch itself, in turn. */
+function encodeProduce({ transactionalId, timeoutMs, batches }: ProduceOptions): Uint8Array[] {
   const topics = Map.groupBy(batches, batch => batch.topic)
-  let size = sizeOfString(transactionalId ?? null) + 10
-  for (const topic of topics.keys()) size += sizeOfString(topic) + 4
-  for (const { bytes } of batches) size += 8 + bytes.length
-
-  const writer = new WireWriter(size)
-    .string(transactionalId ?? null)
-    .int16(ALL_REPLICAS)
-    .int32(timeoutMs)
-    .int32(topics.size)
+  const id = transactionalId ?? null
+  const head = new WireWriter(sizeOfString(id) + 10).string(id).int16(ALL_REPLICAS).int32(timeoutMs).int32(topics.size)
+  const pieces: Uint8Array[] = [head.finish().buffer]
   for (const [topic, ofTopic] of topics) {
-    writer.string(topic).int32(ofTopic.length)
-    for (const { partition, bytes } of ofTopic) writer.int32(partition).bytes(bytes)
+    pieces.push(new WireWriter(sizeOfString(topic) + 4).string(topic).int32(ofTopic.length).finish().buffer)
+    for (const { partition, bytes } of ofTopic) {
+      pieces.push(new WireWriter(8).int32(partition).int32(bytes.length).finish().buffer, bytes)
+    }
   }
-  return writer.finish()
+  return pieces
 }
 
 function decodeProduce(raw: Buffer): ProduceResponse {

@@ -61,14 +61,11 @@ export class TransactionalCommitter implements Committer {
 
   async commit(nextOffset: number): Promise<void> {
     const batches = this.output.take()
-    try {
-      if (!this.#options.producer.connected) await this.#renew()
-      else if (this.#hearsay && !this.#options.start.connected) await this.#requireUnmoved()
-      await this.#send(batches, nextOffset)
-      this.#committed = nextOffset
-    } finally {
-      this.output.recycle(batches)
-    }
+    if (!this.#options.producer.connected) await this.#renew()
+    else if (this.#hearsay && !this.#options.start.connected) await this.#requireUnmoved()
+    await this.#send(batches, nextOffset)
+    this.#committed = nextOffset
+    this.output.recycle(batches) // not after a failure: they may still be on their way to a socket
   }
 
   /**

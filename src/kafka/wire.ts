@@ -93,15 +93,14 @@ export class WireWriter {
   }
 
   /**
-   * What was written, in the shape of kafkajs's Encoder, as far as its `protocol/request.js` looks: that frames the
-   * bytes by copying `buffer`, and takes `buf` as the sign that it may.
+   * What was written.
    * @throws RangeError where the size announced was not the size written
    */
   finish(): EncodedRequest {
     if (this.#at !== this.#bytes.length) {
       throw new RangeError(`${this.#bytes.length} bytes of a request were announced, ${this.#at} written`)
     }
-    return { buf: this.#bytes, buffer: this.#bytes }
+    return encodedRequest(this.#bytes)
   }
 }
 
@@ -109,6 +108,14 @@ export class WireWriter {
 export interface EncodedRequest {
   readonly buf: Buffer
   readonly buffer: Buffer
+}
+
+/**
+ * A body in the shape of kafkajs's Encoder, as far as its `protocol/request.js` looks: that frames the bytes by copying
+ * `buffer`, and takes `buf` as the sign that it may.
+ */
+export function encodedRequest(body: Buffer): EncodedRequest {
+  return { buf: body, buffer: body }
 }
 
 /** Bytes that `string` takes. */

@@ -2,6 +2,7 @@ import { Backoff, LONGEST_BROKER_WAIT_MS } from '../core/backoff.ts'
 import { asSluiceError, type ErrorCode } from '../core/errors.ts'
 import { type FetchedRecords, memoryOf, offsetOf } from '../core/record-batch.ts'
 import { FencedError, type FetchTarget, type Room } from '../core/transaction.ts'
+import { type CommitMoment, commitDueIn } from './commit-pace.ts'
 import { DecodeStage } from './decode-stage.ts'
 import type { MicroBatch } from './micro-batch.ts'
 import { emitPart } from './output-stage.ts'
@@ -33,8 +34,6 @@ export class PartitionTask implements FetchTarget, RowSource {
   /** Grows from failure to failure, until a transaction succeeds. */
   readonly #backoff = new Backoff(50, LONGEST_BROKER_WAIT_MS)
   readonly #stop = new AbortController()
-  /** Aborted when the task is to end, or its run has failed: COMMIT_INTERVAL_MS no longer counts. */
-  #hurry = new AbortController()
 
   constructor(options: TaskOptions) {
     this.#options = options
@@ -88,7 +87,6 @@ export class PartitionTask implements FetchTarget, RowSource {
     if (this.#state === 'RUNNING') {
       this.#state = 'DRAINING'
       this.#run.undecoded.length = 0
-      this.#hurry.abort()
       this.#run.wake.notify()
     } else this.abort()
   }
@@ -96,7 +94,6 @@ export class PartitionTask implements FetchTarget, RowSource {
   /** Ends without committing what is in flight. */
   abort(): void {
     this.#stop.abort()
-    this.#hurry.abort()
     this.#run.wake.notify()
   }
 
@@ -131,7 +128,6 @@ export class PartitionTask implements FetchTarget, RowSource {
 
   fail(error: Error): void {
     this.#failure = error
-    this.#hurry.abort()
     this.#run.wake.notify()
   }
 
@@ -160,7 +156,6 @@ export class PartitionTask implements FetchTarget, RowSource {
     )
     if (start === undefined) return
     this.#failure = undefined
-    this.#hurry = new AbortController()
     const run = new TaskRun(start.offset, this.#options.inFlight.open(), () => this.#emitSettled(run))
     this.#run = run
     if (this.#stop.signal.aborted) return
@@ -205,15 +200,33 @@ export class PartitionTask implements FetchTarget, RowSource {
   }
 
   async #commitUntilStopped(run: TaskRun): Promise<void> {
-    const { clock, commitIntervalMs, turns } = this.#options
+    const { turns } = this.#options
     while (!this.#stop.signal.aborted) {
       await run.wake.wait()
-      const floor = run.lastCommitAt + commitIntervalMs - clock.now()
-      if (run.dirty && floor > 0) await clock.sleep(floor, this.#hurry.signal)
-      if (run.dirty) await turns.run(() => this.#commit(run))
       if (this.#failure !== undefined) throw this.#failure
+      if (run.dirty) {
+        const dueIn = this.#state === 'DRAINING' ? 0 : this.#commitDueIn(run)
+        if (dueIn > 0) run.wakeIn(dueIn, this.#options.clock)
+        else await turns.run(() => this.#commit(run))
+      }
       if (this.#state === 'DRAINING' && run.parts.length === 0 && !run.dirty) return
     }
+  }
+
+  #commitDueIn(run: TaskRun): number {
+    const { clock, commitIntervalMs } = this.#options
+    const { lastCommitAt, lastCommitMs, settledSince, settledRecords, holding } = run
+    const moment: CommitMoment = {
+      now: clock.now(),
+      lastCommitAt,
+      lastCommitMs,
+      settledSince,
+      settled: settledRecords,
+      inFlight: holding.records,
+      behind: this.#endOffset > run.position,
+      full: holding.room === undefined,
+    }
+    return commitDueIn(moment, commitIntervalMs)
   }
 
   /** What settled while the task waited for its turn goes along; what happened to it meanwhile counts. */
@@ -223,7 +236,8 @@ export class PartitionTask implements FetchTarget, RowSource {
     const settled = run.takeSettled()
     run.lastCommitAt = clock.now()
     await committer.commit(settled.offset)
-    telemetry.transaction('committed', clock.now() - run.lastCommitAt)
+    run.lastCommitMs = clock.now() - run.lastCommitAt
+    telemetry.transaction('committed', run.lastCommitMs)
     this.#backoff.reset()
     run.committedOffset = settled.offset
     run.holding.giveBack(settled.records, settled.bytes)

@@ -1,3 +1,4 @@
+import type { Clock, Timer } from '../core/clock.ts'
 import type { RecordFault } from '../core/errors.ts'
 import { type FetchedRecords, offsetOf, type RecordBatch } from '../core/record-batch.ts'
 import { Signal } from '../core/signal.ts'
@@ -90,6 +91,8 @@ export class TaskRun {
   committedOffset: number
   /** When its last transaction began, in the clock's milliseconds. */
   lastCommitAt = Number.NEGATIVE_INFINITY
+  /** How long that took, in milliseconds. */
+  lastCommitMs = 0
   /** Fetched and not yet committed. */
   readonly holding: Holding
   /** Of these, the records that the next transaction carries. */
@@ -103,6 +106,7 @@ export class TaskRun {
   /** The schema that decoding waits for. */
   blockedOn: number | undefined
   readonly #onSettled: () => void
+  #alarm: Timer | undefined
 
   /**
    * @param holding of this run alone, which closes it
@@ -135,6 +139,12 @@ export class TaskRun {
     this.#onSettled()
   }
 
+  /** Wakes the commit loop in a while, whatever else happens; once, however often it is asked for. */
+  wakeIn(delayMs: number, clock: Clock): void {
+    this.#alarm?.cancel()
+    this.#alarm = clock.after(delayMs, () => this.wake.notify())
+  }
+
   /** What a transaction that starts now carries; counting begins anew. */
   takeSettled(): Settled {
     const settled = {
@@ -159,6 +169,7 @@ export class TaskRun {
   /** Ends the run: its micro-batches are let go of, its results will be ignored. */
   abandon(): void {
     this.over = true
+    this.#alarm?.cancel()
     this.holding.close()
     this.undecoded.length = 0
     for (const part of this.parts.splice(0)) {
