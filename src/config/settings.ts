@@ -199,7 +199,7 @@ const SETTINGS = {
   maxConcurrentCommits: set(
     'Delivery',
     integer(1, 1024),
-    4,
+    2,
     'Most transactions of this worker under way at once; more partitions than this take turns, and their transactions grow instead.',
     { unit: 'transactions' },
   ),

@@ -190,7 +190,6 @@ const VIOLATIONS: readonly Record<string, string>[] = [
   { OUTPUT_TOPIC: 'a', DEAD_LETTER_TOPIC: 'a' },
   { INPUT_FORMAT: 'avro-raw' },
   { SCHEMA_REGISTRY_USERNAME: 'u' },
-  { MAX_BATCH_SIZE: '1024', MAX_IN_FLIGHT_RECORDS: '1023' },
   { SESSION_TIMEOUT_MS: '30000' },
   { REQUEST_TIMEOUT_MS: '30000' },
   { FETCH_MAX_WAIT_MS: '10000' },
