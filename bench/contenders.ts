@@ -5,9 +5,6 @@ import type { Command, Contender, Job } from './contender.ts'
 const CLI = fileURLToPath(new URL('../src/cli.ts', import.meta.url))
 const ECHO = fileURLToPath(new URL('./limits/echo.ts', import.meta.url))
 
-/** How often bare consume commits: often enough to measure by, too seldom to cost anything. */
-const CONSUME_COMMIT_MS = 100
-
 /** `sluice worker` with what it is unless told otherwise, or with the settings that `env` names. */
 export function worker(name = 'worker', env: Readonly<Record<string, string>> = {}): Contender {
   return {
@@ -45,13 +42,10 @@ export const echo: Contender = {
   },
 }
 
-/** The same consumed, and nothing published. */
+/** The same consumed, and nothing published; offsets are committed at the pace of the worker's transactions. */
 export const consume: Contender = {
   name: 'consume',
-  command: job => {
-    const settings = settingsOf({ ...job, guarantee: 'at-least-once', commitIntervalMs: CONSUME_COMMIT_MS })
-    return node([ECHO], { ...settings, ANSWER_BYTES: '0' })
-  },
+  command: job => node([ECHO], { ...settingsOf({ ...job, guarantee: 'at-least-once' }), ANSWER_BYTES: '0' }),
 }
 
 function node(args: readonly string[], env: Readonly<Record<string, string>>): Command {

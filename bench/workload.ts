@@ -23,9 +23,9 @@ interface Recipe {
 }
 
 const RECIPES = {
-  /** Linear regression on four floats: next to nothing to compute, so all is the client's work. */
+  /** A forest of a hundred small trees on four floats: half a microsecond a row, so the client is most of the work. */
   iris: { model: 'iris-regressor', layout: 'iris', schemaId: 1, values: 150 },
-  /** The same input through a forest of a hundred trees. */
+  /** The same with four outputs, a label and its probabilities. */
   'iris-forest': { model: 'iris-classifier', layout: 'iris', schemaId: 1, values: 150 },
   /** 784→32→32→32→32→10, the network of the Crayfish benchmark (EDBT 2024), from an Avro array. */
   ffnn: { model: 'ffnn', layout: 'avro-array', schemaId: 3, values: 64 },

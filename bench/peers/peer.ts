@@ -17,7 +17,7 @@ const COMMIT_INTERVAL_MS = 100
 
 /** Bytes of a batch's features, at most, where no number of rows is set: as many as a slot of Sluice holds. */
 const BATCH_BYTES = 64 << 20
-const MAX_BATCH = 1024
+const MAX_BATCH = 4096
 
 /**
  * What both peers are told: the variables of README.md.

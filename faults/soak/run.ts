@@ -17,7 +17,7 @@ import { Flood } from './flood.ts'
 const HELP = `npm run soak [-- --minutes N --record]
 
 Starts a Kafka and one worker, keeps more records in its input topic than it can take, and samples its memory. Exit code 0
-when the median of the last third is at most 5 % above that of the second, the worker was never without work, and did it.
+when the median of the last third is at most 5 % above that of the second, the worker was hardly ever without work, and did it.
 
   --minutes N    how long, 10 unless given
   --record       keeps the plot as docs/images/memory.svg
@@ -31,6 +31,8 @@ const SAMPLE_EVERY_MS = 2_000
 /** Published ahead of the worker: seconds of work, so that it never waits for input. */
 const AHEAD = 1_500_000
 const MOST_GROWTH = 0.05
+/** Of the samples: a worker may catch up with the generator for a moment. */
+const MOST_IDLE = 0.05
 /** A worker that stands still has no growing memory either. */
 const LEAST_RECORDS_PER_SECOND = 10_000
 /** What lies behind is dropped, or ten minutes would fill the disk. */
@@ -191,7 +193,7 @@ function verdict(samples: readonly Sample[]): boolean {
       `(median of the last third; at most ${most.toFixed(0)} MiB), ${(100 * growth).toFixed(1)} % against the second third ` +
       `(${perHour.toFixed(0)} MiB an hour); without work in ${idle} of ${samples.length} samples.`,
   )
-  return growth <= MOST_GROWTH && idle === 0 && slowest > LEAST_RECORDS_PER_SECOND
+  return growth <= MOST_GROWTH && idle <= MOST_IDLE * samples.length && slowest > LEAST_RECORDS_PER_SECOND
 }
 
 const samples = await soak(MINUTES)

@@ -193,14 +193,14 @@ const SETTINGS = {
     'Delivery',
     milliseconds(0),
     0,
-    'Shortest time from one transaction of a partition to the next.',
+    'Least time from the beginning of one transaction of a partition to that of the next. A partition reads at most MAX_IN_FLIGHT_RECORDS in that time, so it bounds the throughput, too. 0: as soon as it pays.',
     ms,
   ),
   maxConcurrentCommits: set(
     'Delivery',
     integer(1, 1024),
     2,
-    'Most transactions of this worker under way at once; more partitions than this take turns, and their transactions grow instead.',
+    'Commits of this worker under way at once, of either guarantee; other partitions wait their turn and commit more at a time. At least one for each of IO_THREADS; one that takes more than 200 ms gives its turn away.',
     { unit: 'transactions' },
   ),
   sessionTimeoutMs: set(
@@ -236,21 +236,21 @@ const SETTINGS = {
     'Limits',
     integer(1, 10_000_000),
     16_384,
-    'Records of one partition that are read but not committed; then its reading pauses.',
+    'Records of one partition that are read but not committed; then its reading pauses. A partition that catches up commits about half of it at a time.',
     { unit: 'records' },
   ),
   maxInFlightBytes: set(
     'Limits',
     integer(1024, MAX_BYTES),
     33_554_432,
-    'Bytes of one partition that are read but not committed; then its reading pauses.',
+    'Memory of the records of one partition (decompressed, and 40 bytes each) that are read but not committed; then its reading pauses.',
     bytes,
   ),
   maxInFlightRecordsTotal: set(
     'Limits',
     integer(1, 100_000_000),
     262_144,
-    'Records of all partitions of this worker that are read but not committed; none may hold more than is left for the others.',
+    'Records of all partitions of this worker that are read but not committed. No partition may hold more than is left: a hot one gets half at most, each of n hot ones 1/(n+1).',
     { unit: 'records' },
   ),
   maxInFlightBytesTotal: set(
@@ -275,7 +275,13 @@ const SETTINGS = {
     bytes,
   ),
   fetchMaxWaitMs: set('Limits', milliseconds(0), 100, 'How long a broker may hold a fetch that finds nothing new.', ms),
-  fetchMaxBytes: set('Limits', integer(1024, MAX_BYTES), 1_048_576, 'Most bytes of one partition in one fetch.', bytes),
+  fetchMaxBytes: set(
+    'Limits',
+    integer(1024, MAX_BYTES),
+    1_048_576,
+    'Most bytes of one partition in one fetch (Kafka calls it max.partition.fetch.bytes); a whole answer has at most 16 MiB.',
+    bytes,
+  ),
 
   httpHost: set('HTTP', text, '127.0.0.1', 'Address to listen on; `0.0.0.0` for all.'),
   httpPort: set(

@@ -33,8 +33,12 @@ export interface PartitionTelemetry {
   /** From the oldest record's timestamp in a part to the end of the transaction that carried it. */
   endToEndMs(ms: number): void
   transaction(outcome: TransactionOutcome, ms: number): void
+  /** A transaction begins, so long after the first of its results was there. */
+  commitWaitMs(ms: number): void
   /** Records between the committed position and the end of the log. */
   lag(records: number): void
+  /** Records read and not yet committed, and the memory that they take. */
+  inFlight(records: number, bytes: number): void
   paused(value: boolean): void
   /** The partition is no longer ours: forget its gauges. */
   remove(): void

@@ -28,7 +28,7 @@ export interface Wanted {
 /** Bytes in one fetch over all partitions. */
 const MAX_FETCH_BYTES = 16 * 1024 * 1024
 
-/** A commit takes less, and then a partition that was full has room again. */
+/** A commit and the wait for its turn usually take less; after that a fetch is held back for `maxWaitMs` again. */
 const FULL_FOR_MS = 1_000
 const SHORT_WAIT_MS = 5
 

@@ -44,8 +44,8 @@ const OWN_HEADERS = [
 
 const SHA256_DIGITS = 16
 
-/** Batches kept for reuse: those of a transaction under way, and of the next. */
-const MAX_SPARE = 4
+/** Batches kept for reuse: one of a transaction under way, and one of the next. */
+const MAX_SPARE = 2
 
 /** A spare that one huge record has stretched beyond this many full batches is let go. */
 const MAX_SPARE_STRETCH = 2

@@ -33,7 +33,10 @@ export function createSocket({ host, port, ssl, onConnect }: SocketOptions): net
   if (ssl === undefined || ssl === null) {
     const onread = {
       buffer: READ_BUFFER,
-      callback: (bytes: number, buffer: Uint8Array) => socket.emit('data', buffer.subarray(0, bytes)),
+      callback(bytes: number, buffer: Uint8Array): boolean {
+        socket.emit('data', buffer.subarray(0, bytes))
+        return true // and go on reading
+      },
     }
     socket = net.connect({ host, port, onread }, onConnect)
   } else {
@@ -75,7 +78,9 @@ class Responses {
 }
 
 function noResponse(size: number): Error {
-  return new Error(`What answers is no Kafka broker, or speaks TLS: a response of ${size} bytes was announced.`)
+  return new Error(
+    `What answers is no Kafka broker, or speaks TLS: a response of ${size} bytes was announced. See KAFKA_BROKERS and KAFKA_SSL.`,
+  )
 }
 
 const { processData } = Connection.prototype

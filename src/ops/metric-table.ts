@@ -12,7 +12,7 @@ interface MetricRow {
   /** Upper bounds, of a histogram. */
   readonly buckets?: readonly number[]
   /** How the values of several I/O threads become the worker's: by their sum unless this says otherwise. */
-  readonly ofThreads?: 'max' | 'first'
+  readonly ofThreads?: 'max' | 'min' | 'first'
 }
 
 const PARTITION = ['topic', 'partition'] as const
@@ -79,7 +79,7 @@ export const METRICS = {
     type: 'gauge',
     name: 'sluice_batch_budget_seconds',
     labels: MODEL,
-    ofThreads: 'max',
+    ofThreads: 'min',
     help: 'With TARGET_LATENCY_MS: what of it is left for waiting and running, after the p99 of the time to commit. Negative: it cannot be held.',
   },
   runCostRow: {
@@ -146,6 +146,14 @@ export const METRICS = {
     buckets: SECONDS,
     help: 'Length of the transactions that committed.',
   },
+  commitWait: {
+    group: 'Latency',
+    type: 'histogram',
+    name: 'sluice_commit_wait_seconds',
+    labels: PARTITION,
+    buckets: SECONDS,
+    help: 'From the first result of a transaction to its beginning: gathering, COMMIT_INTERVAL_MS, and waiting for a turn (MAX_CONCURRENT_COMMITS).',
+  },
   endToEnd: {
     group: 'Latency',
     type: 'histogram',
@@ -159,7 +167,21 @@ export const METRICS = {
     type: 'gauge',
     name: 'sluice_lag_records',
     labels: PARTITION,
-    help: 'Records between the committed position and the end of the log.',
+    help: 'Records between the committed position and the end of the log (its last stable offset) as the last fetch saw it: it does not grow while nothing is fetched.',
+  },
+  inFlightRecords: {
+    group: 'Partitions',
+    type: 'gauge',
+    name: 'sluice_in_flight_records',
+    labels: PARTITION,
+    help: 'Records read and not yet committed; MAX_IN_FLIGHT_RECORDS bounds them, MAX_IN_FLIGHT_RECORDS_TOTAL their sum.',
+  },
+  inFlightBytes: {
+    group: 'Partitions',
+    type: 'gauge',
+    name: 'sluice_in_flight_bytes',
+    labels: PARTITION,
+    help: 'Memory of the records read and not yet committed; MAX_IN_FLIGHT_BYTES bounds it, MAX_IN_FLIGHT_BYTES_TOTAL the sum.',
   },
   paused: {
     group: 'Partitions',

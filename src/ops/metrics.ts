@@ -96,7 +96,10 @@ export class Metrics {
     const output = metric.output.labels(at)
     const endToEnd = metric.endToEnd.labels(at)
     const commit = metric.commit.labels(at)
+    const commitWait = metric.commitWait.labels(at)
     const lag = metric.lag.labels(at)
+    const inFlightRecords = metric.inFlightRecords.labels(at)
+    const inFlightBytes = metric.inFlightBytes.labels(at)
     const paused = metric.paused.labels(at)
     const outcomes = {
       committed: started(metric.transactions.labels({ ...at, outcome: 'committed' })),
@@ -124,10 +127,17 @@ export class Metrics {
         outcomes[outcome].inc()
         if (outcome === 'committed') commit.observe(ms / 1000)
       },
+      commitWaitMs: ms => commitWait.observe(ms / 1000),
       lag: records => lag.set(records),
+      inFlight(records, bytes) {
+        inFlightRecords.set(records)
+        inFlightBytes.set(bytes)
+      },
       paused: value => paused.set(Number(value)),
       remove() {
         metric.lag.remove(at)
+        metric.inFlightRecords.remove(at)
+        metric.inFlightBytes.remove(at)
         metric.paused.remove(at)
       },
     }

@@ -15,8 +15,8 @@ import { Trouble } from './trouble.ts'
  * One input partition that this replica owns. It keeps the order of its records, owns one transactional producer, and
  * moves the partition's offset only in the transaction that carries the output of the records below it.
  *
- * Group commit: whatever has settled while a transaction ran goes into the next one, at once. No timer, no promise per
- * record: latency is one transaction when idle, and transactions are full when busy.
+ * Group commit: what settles while a transaction runs, or waits for its turn, goes along. When one begins is for
+ * `commitDueIn` to say, and how many at once for `CommitTurns`; no promise per record.
  */
 export class PartitionTask implements FetchTarget, RowSource {
   readonly topic: string
@@ -235,6 +235,7 @@ export class PartitionTask implements FetchTarget, RowSource {
     if (this.#failure !== undefined || this.#stop.signal.aborted) return
     const settled = run.takeSettled()
     run.lastCommitAt = clock.now()
+    if (settled.since !== undefined) telemetry.commitWaitMs(run.lastCommitAt - settled.since)
     await committer.commit(settled.offset)
     run.lastCommitMs = clock.now() - run.lastCommitAt
     telemetry.transaction('committed', run.lastCommitMs)
@@ -256,7 +257,10 @@ export class PartitionTask implements FetchTarget, RowSource {
   }
 
   #reportLag(): void {
-    this.#options.telemetry.lag(Math.max(0, this.#endOffset - this.#run.committedOffset))
+    const { telemetry } = this.#options
+    const { committedOffset, holding } = this.#run
+    telemetry.lag(Math.max(0, this.#endOffset - committedOffset))
+    telemetry.inFlight(holding.records, holding.bytes)
   }
 
   /**

@@ -19,6 +19,11 @@ export class FakePartitionTelemetry implements PartitionTelemetry {
   transaction(outcome: string) {
     this.events.push(outcome)
   }
+  readonly commitWaits: number[] = []
+  commitWaitMs(ms: number) {
+    this.commitWaits.push(ms)
+  }
+  inFlight() {}
   lag(records: number) {
     this.events.push(`lag ${records}`)
   }

@@ -537,6 +537,7 @@ test('lag and end-to-end latency are reported with the transaction', async () =>
   await task.clock.advance(100) // a task that is behind lets results gather
   await task.finish()
   assert.deepEqual(task.telemetry.events.slice(-4), ['predictions 2', 'committed', 'end to end 1000100', 'lag 8'])
+  assert.deepEqual(task.telemetry.commitWaits, [100])
 })
 
 test('initialisations run through the limit', async () => {
