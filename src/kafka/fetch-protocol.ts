@@ -54,7 +54,7 @@ export interface PartitionRecords {
   readonly aborted: readonly AbortedTransaction[]
   /** Where the log stops being the one that `lastFetchedEpoch` was read from; then there are no records. */
   readonly diverging: EpochEnd | undefined
-  /** Record batches, for `readRecordBatches`: a view of the answer, which lives as long as any view of it. */
+  /** Record batches, for `readRecordBatches`: a view of the answer, which lives as long as any view of it, or a copy. */
   readonly records: Buffer
 }
 
@@ -122,7 +122,10 @@ function decodeFetch(raw: Buffer): FetchResponse {
   const clientSideThrottleTime = reader.int32()
   const errorCode = reader.int16()
   reader.int32() // the session
-  const partitions = reader.compactArray(decodeTopic).flat()
+  const partitions = reader
+    .compactArray(decodeTopic)
+    .flat()
+    .map(answer => withoutTheRest(answer, raw))
   reader.tags()
   return { errorCode, clientSideThrottleTime, partitions }
 }
@@ -158,4 +161,19 @@ function decodeAborted(reader: WireReader): AbortedTransaction {
   const transaction = { producerId: reader.bigint64(), firstOffset: reader.int64() }
   reader.tags()
   return transaction
+}
+
+/** Answers up to this size are kept whole. */
+const SMALL_ANSWER_BYTES = 64 * 1024
+
+/**
+ * A view keeps the whole answer in memory. A partition with little of it, which may hold that for long because it waits
+ * for a schema, gets a copy: so what is kept is at most four times what is counted.
+ */
+function withoutTheRest(answer: PartitionRecords, raw: Buffer): PartitionRecords {
+  const { records } = answer
+  if (records.length === 0 || raw.length <= SMALL_ANSWER_BYTES || 4 * records.length >= raw.length) return answer
+  const copy = Buffer.allocUnsafeSlow(records.length)
+  records.copy(copy)
+  return { ...answer, records: copy }
 }

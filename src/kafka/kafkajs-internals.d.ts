@@ -7,7 +7,9 @@
 /** One connection to a broker, as far as a request of our own goes through it. */
 interface KafkajsConnection {
   readonly clientId: string
-  readonly socket: { cork(): void; uncork(): void; write(bytes: Uint8Array): void; destroy(error: Error): void }
+  /** Undefined before the first connection. */
+  readonly socket: import('node:net').Socket
+  isConnected(): boolean
   /** While it authenticates. */
   readonly authHandlers: object | null
   processData(this: KafkajsConnection, chunk: Uint8Array): void

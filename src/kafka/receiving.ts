@@ -17,8 +17,8 @@ const KEEP_ALIVE_MS = 60_000
 const SIZE_BYTES = 4
 const CORRELATION_ID_BYTES = 4
 
-/** A Fetch response has 16 MiB and what its last batch exceeds them by. More is no response of a Kafka broker. */
-const MOST_RESPONSE_BYTES = 1 << 29
+/** A Fetch response has 16 MiB and what its last batch exceeds them by. More is no response, but for one an alert of TLS. */
+const MOST_RESPONSE_BYTES = 1 << 28
 
 interface SocketOptions {
   readonly host: string

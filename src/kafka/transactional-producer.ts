@@ -3,7 +3,7 @@ import { SluiceError } from '../core/errors.ts'
 import { allOf } from './all-of.ts'
 import { BatchSender, type ProducerIdentity } from './batch-sender.ts'
 import { type Coordinator, connectionOf } from './coordinator.ts'
-import { protocolType, translate } from './protocol-errors.ts'
+import { isRefused, protocolType, translate } from './protocol-errors.ts'
 import type { RecordBatchWriter } from './record-batch-writer.ts'
 import { type LastTransaction, lastTransactionOf } from './transactional-ids.ts'
 
@@ -220,7 +220,12 @@ export class TransactionalProducer {
     const request = { ...wireState(identity), groupId, topics: [{ topic: move.topic, partitions }] }
     await groupCoordinator.send(requestTimeoutMs, async broker => {
       if (move.over !== undefined && !isOpen(move.over.connection, broker)) throw coordinatorChanged(move)
-      await broker.txnOffsetCommit(request)
+      try {
+        await broker.txnOffsetCommit(request)
+      } catch (error) {
+        if (move.over !== undefined && isFromElsewhere(protocolType(error))) throw coordinatorChanged(move)
+        throw error
+      }
     })
   }
 
@@ -247,6 +252,11 @@ function wasCommitted({ state, producerEpoch }: LastTransaction, next: ProducerI
 /** Whether requests to the broker take this very connection. */
 function isOpen(connection: unknown, broker: KafkajsBroker): boolean {
   return connection !== undefined && connection === connectionOf(broker)
+}
+
+/** Whether a broker is not the coordinator, or has only just become it: then another may have been since the offset was read. */
+function isFromElsewhere(type: string | undefined): boolean {
+  return isRefused(type) && type !== 'CONCURRENT_TRANSACTIONS'
 }
 
 function coordinatorChanged({ topic, partition, offset }: OffsetMove): SluiceError {

@@ -174,8 +174,10 @@ export class PartitionTask implements FetchTarget, RowSource {
   }
 
   #discardRun(): void {
+    const held = this.#run.holding.records > 0
     this.#run.abandon()
     this.#options.batcher.withdraw(this)
+    if (held) this.#options.onWanted() // what it gives back is room for others
   }
 
   /** Results leave in the order of the input, whatever order the sessions finish in. */

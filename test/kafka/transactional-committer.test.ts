@@ -4,6 +4,7 @@ import { silentLog } from '../../src/core/log.ts'
 import { Coordinator } from '../../src/kafka/coordinator.ts'
 import { KafkaOutputWriter } from '../../src/kafka/output-writer.ts'
 import type { PartitionLog } from '../../src/kafka/partition-log.ts'
+import type { RecordBatchWriter } from '../../src/kafka/record-batch-writer.ts'
 import { StartPolicy } from '../../src/kafka/start-policy.ts'
 import { TransactionalCommitter } from '../../src/kafka/transactional-committer.ts'
 import type { TransactionState } from '../../src/kafka/transactional-ids.ts'
@@ -332,3 +333,43 @@ test('a member that was replaced while it initialised is fenced', async () => {
   await assert.rejects(harness.committer.initialise(), { name: 'FencedError' })
   assert.ok(!harness.apis.includes('initProducerId'), 'the new owner is not disturbed')
 })
+
+test('what a failed transaction had taken is not written to again: it may still be on its way to a socket', async () => {
+  const harness = new Harness({ stored: { offset: '40', metadata: MARK }, epoch: 7 })
+  await harness.committer.initialise()
+  const taken: RecordBatchWriter[][] = []
+  const { output } = harness.committer
+  const take = output.take.bind(output)
+  output.take = () => {
+    taken.push(take())
+    return taken.at(-1)!
+  }
+  for (const fate of ['fails', 'succeeds', 'succeeds'] as const) {
+    harness.predict(40)
+    if (fate === 'fails') harness.script.next('produce', closed())
+    const commit = harness.committer.commit(41)
+    if (fate === 'succeeds') await commit
+    else {
+      await assert.rejects(commit)
+      await harness.committer.initialise()
+    }
+  }
+  const [failed, second, third] = taken.map(([writer]) => writer)
+  assert.notEqual(second, failed)
+  assert.equal(third, second, 'one that succeeded is used again')
+})
+
+for (const type of ['NOT_COORDINATOR_FOR_GROUP', 'GROUP_LOAD_IN_PROGRESS']) {
+  test(`who answers ${type} may have been replaced since the offset was read, and elected again`, async () => {
+    const harness = new Harness({ stored: { offset: '40', metadata: MARK }, epoch: 7 })
+    await harness.committer.initialise()
+    harness.script.next('txnOffsetCommit', brokerError(type))
+    const refused = assert.rejects(harness.committer.commit(41), {
+      code: 'transaction-unknown',
+      message: /has changed/,
+    })
+    await harness.clock.advance(1_000)
+    await refused
+    assert.equal(harness.stored?.offset, '40')
+  })
+}

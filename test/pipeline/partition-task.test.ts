@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SluiceError } from '../../src/core/errors.ts'
 import { FencedError } from '../../src/core/transaction.ts'
+import { InFlightBudget } from '../../src/pipeline/in-flight.ts'
 import { settle } from './fake-clock.ts'
 import { batchOf, fetched, range } from './fake-codec.ts'
 import { prediction } from './fake-committer.ts'
@@ -550,4 +551,23 @@ test('initialisations run through the limit', async () => {
   held!()
   await settle()
   assert.equal(task.task.state, 'RUNNING')
+})
+
+test('what a failed run gives back is room for the partitions that wait for it', async () => {
+  const bench = new Bench()
+  const limits = { records: 10, bytes: 1 << 20 }
+  const inFlight = new InFlightBudget(limits, limits)
+  let woken = 0
+  const shared = { bench, inFlight, onWanted: () => woken++ }
+  const hungry = await new TaskHarness({ ...shared, partition: 0 }).serve()
+  const waiting = await new TaskHarness({ ...shared, partition: 1 }).serve()
+  await hungry.fetch(10)
+  assert.equal(waiting.task.position, undefined)
+  hungry.committer.beforeStart.push(() => new Promise(() => {})) // its coordinator stays away
+  woken = 0
+  hungry.task.fail(new Error('the leader moved'))
+  await settle()
+  assert.equal(waiting.task.position, 0)
+  assert.equal(woken, 1, 'the fetcher is told')
+  assert.equal(inFlight.records, 0)
 })
