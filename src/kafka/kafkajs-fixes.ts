@@ -23,26 +23,10 @@ prototype.scheduleCheckPendingRequests = function scheduleIfPending(this: typeof
 const { connect } = Connection.prototype
 const connecting = new WeakMap<object, Promise<boolean>>()
 
-Connection.prototype.connect = function connectOnce(this: KafkajsConnection) {
-  let attempt = connecting.get(this)
-  if (attempt === undefined) {
-    leaveSocket(this)
-    attempt = connect.call(this).finally(() => connecting.delete(this))
-    connecting.set(this, attempt)
-  }
+Connection.prototype.connect = function connectOnce(this: object) {
+  const attempt = connecting.get(this) ?? connect.call(this).finally(() => connecting.delete(this))
+  connecting.set(this, attempt)
   return attempt
-}
-
-/**
- * A socket that was given up is still listened to: what it says late would end up within a response of the next one, and
- * its end would reject what is under way there. (A broker that was paused answers all that it was asked, then closes.)
- */
-function leaveSocket(connection: KafkajsConnection): void {
-  const { socket } = connection
-  if (socket === undefined || connection.isConnected()) return
-  for (const event of ['data', 'end', 'error', 'timeout']) socket.removeAllListeners(event)
-  socket.on('error', () => {})
-  socket.destroy()
 }
 
 /**

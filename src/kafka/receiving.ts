@@ -43,8 +43,18 @@ export function createSocket({ host, port, ssl, onConnect }: SocketOptions): net
     const servername = net.isIP(host) === 0 ? { servername: host } : {}
     socket = tls.connect({ host, port, ...servername, ...ssl }, onConnect)
   }
+  // Heard before kafkajs's own listener.
+  socket.on('data', () => {
+    speaking = socket
+  })
   return socket.setKeepAlive(true, KEEP_ALIVE_MS)
 }
+
+/**
+ * The socket whose data is being dealt with. A connection that was given up and opened again still hears its old socket:
+ * what that says late (a broker that was paused answers all it was asked) must not end up within a response of the new one.
+ */
+let speaking: net.Socket | undefined
 
 /** Puts the responses of one socket together. */
 class Responses {
@@ -90,14 +100,15 @@ Connection.prototype.processData = function processResponses(this: KafkajsConnec
   // Authentication has no responses of the usual form.
   if (this.authHandlers !== null) return processData.call(this, Buffer.from(chunk))
   const { socket, requestQueue } = this
-  let responses = responsesOf.get(socket)
+  const speaker = speaking ?? socket
+  let responses = responsesOf.get(speaker)
   if (responses === undefined) {
     responses = new Responses()
-    responsesOf.set(socket, responses)
+    responsesOf.set(speaker, responses)
   }
   const error = responses.take(chunk, body => {
     const payload = body.subarray(CORRELATION_ID_BYTES)
     requestQueue.fulfillRequest({ correlationId: body.readInt32BE(), payload, size: body.length })
   })
-  if (error !== undefined) socket.destroy(error)
+  if (error !== undefined) speaker.destroy(error)
 }
