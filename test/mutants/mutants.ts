@@ -56,10 +56,10 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: COMMITTER,
-        find: 'return producer.commit(batches, { topic, partition, offset,',
+        find: 'await producer.commit(batches, { topic, partition, offset,',
         replace: `const { memberId, generationId } = start.ownership()
     const member = { memberId, groupGenerationId: generationId }
-    return producer.commit(batches, { topic, partition, offset, member,`,
+    await producer.commit(batches, { topic, partition, offset, member,`,
       },
     ],
   },
@@ -176,7 +176,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'stale-fetch-accepted',
     harm: 'Records fetched before a start over are taken for those at the new position.',
-    edits: [{ file: FETCHER, find: 'if (!this.#isCurrent(asked)) return true', replace: '' }],
+    edits: [{ file: FETCHER, find: 'if (!this.#plan.isCurrent(asked)) return true', replace: '' }],
   },
   {
     name: 'sequence-not-reset',
@@ -280,7 +280,11 @@ export const MUTANTS: readonly Mutant[] = [
     harm: 'The next transaction ends the last one only where it writes itself.',
     edits: [
       { file: PRODUCER, find: ', this.#requireConnection)', replace: ')' },
-      { file: COMMITTER, find: '      if (!this.#options.producer.connected) await this.#renew()\n', replace: '' },
+      {
+        file: COMMITTER,
+        find: 'if (!this.#options.producer.connected) await this.#renew()\n    else if',
+        replace: 'if',
+      },
     ],
   },
   {
