@@ -44,7 +44,8 @@ export function createSocket({ host, port, ssl, onConnect }: SocketOptions): net
     socket = tls.connect({ host, port, ...servername, ...ssl }, onConnect)
   }
   // Heard before kafkajs's own listener.
-  socket.on('data', () => {
+  socket.on('data', (chunk: Uint8Array) => {
+    heard = chunk
     speaking = socket
   })
   return socket.setKeepAlive(true, KEEP_ALIVE_MS)
@@ -55,6 +56,8 @@ export function createSocket({ host, port, ssl, onConnect }: SocketOptions): net
  * what that says late (a broker that was paused answers all it was asked) must not end up within a response of the new one.
  */
 let speaking: net.Socket | undefined
+/** What it says: of another chunk, from a socket that somebody else made, nobody tells who speaks. */
+let heard: Uint8Array | undefined
 
 /** Puts the responses of one socket together. */
 class Responses {
@@ -100,7 +103,7 @@ Connection.prototype.processData = function processResponses(this: KafkajsConnec
   // Authentication has no responses of the usual form.
   if (this.authHandlers !== null) return processData.call(this, Buffer.from(chunk))
   const { socket, requestQueue } = this
-  const speaker = speaking ?? socket
+  const speaker = chunk === heard ? speaking! : socket
   let responses = responsesOf.get(speaker)
   if (responses === undefined) {
     responses = new Responses()

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import createSocketFactory from 'kafkajs/src/network/socketFactory.js'
 import { silentLog } from '../../src/core/log.ts'
 import { clusterTools } from '../../src/kafka/cluster.ts'
 
@@ -15,7 +16,10 @@ interface Connection extends KafkajsConnection {
 }
 
 /** A connection of kafkajs to a server that answers what the test says. */
-async function connected(t: TestContext): Promise<{ connection: Connection; next: () => Promise<Socket> }> {
+async function connected(
+  t: TestContext,
+  socketFactory?: unknown,
+): Promise<{ connection: Connection; next: () => Promise<Socket> }> {
   const server = createServer({ allowHalfOpen: true })
   const sockets: Socket[] = []
   server.on('connection', socket => {
@@ -32,6 +36,7 @@ async function connected(t: TestContext): Promise<{ connection: Connection; next
   const options = { brokers: [], clientId: 'test', requestTimeoutMs: 5_000, metadataMaxAgeMs: 60_000 }
   const cluster = clusterTools(options, silentLog).create()
   const pool = await cluster.brokerPool.connectionPoolBuilder.build({ host: '127.0.0.1', port })
+  if (socketFactory !== undefined) Object.assign(pool.pool[0]!, { socketFactory })
   const connection = pool.pool[0] as unknown as Connection
   const next = async () => {
     const [[socket]] = await Promise.all([once(server, 'connection'), connection.connect()])
@@ -104,4 +109,23 @@ test('an alert of TLS is not taken for the size of a response', async t => {
   await once(socket, 'data')
   socket.write(Buffer.from('15030300020250', 'hex'))
   await assert.rejects(answer, /speaks TLS/)
+})
+
+test('connections that kafkajs makes for others beside ours get their own answers', async t => {
+  const ours = await connected(t)
+  const stock = await connected(t, createSocketFactory())
+  const [ourSocket, stockSocket] = [await ours.next(), await stock.next()]
+  for (let round = 0; round < 3; round++) {
+    const ids = [ours.connection.correlationId, stock.connection.correlationId]
+    const answers = [ask(ours.connection), ask(stock.connection)]
+    await Promise.all([once(ourSocket, 'data'), once(stockSocket, 'data')])
+    const [mine, other] = ids.map(id => response(id, BODY))
+    ourSocket.write(mine!.subarray(0, 100))
+    await read()
+    stockSocket.write(other!)
+    await read()
+    ourSocket.write(mine!.subarray(100))
+    for (const answer of await Promise.all(answers)) assert.ok(answer.equals(BODY))
+  }
+  await Promise.all([ours.connection.disconnect(), stock.connection.disconnect()])
 })
