@@ -7,7 +7,11 @@ import { KNOWN } from './known-schedules.ts'
 import { schedules } from './schedule.ts'
 import { play } from './world.ts'
 
-const { seed } = propertyOptions
+/**
+ * The same in every run unless FC_SEED says otherwise: a schedule that fails one time in many thousands is found by whoever
+ * explores (`node test/sim/run.ts`, another seed each time), not by whoever lands something else.
+ */
+const seed = process.env.FC_SEED === undefined ? 5002 : propertyOptions.seed
 
 for (const { shows, schedule } of KNOWN) test(`known schedule: ${shows}`, () => play(schedule))
 
