@@ -101,6 +101,6 @@ export class CostModel {
 }
 
 /** The weight of the latest observation: that of a plain mean at first. */
-function share(count: number, memory: number): number {
+export function share(count: number, memory: number): number {
   return Math.max(1 / count, 1 / memory)
 }

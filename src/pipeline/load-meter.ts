@@ -1,7 +1,7 @@
 import type { RunTimings } from '../core/inference.ts'
 import type { RunCost } from '../core/telemetry.ts'
 import type { Load } from './batch-policy.ts'
-import { CostModel } from './cost-model.ts'
+import { CostModel, share } from './cost-model.ts'
 import { RecentQuantile } from './recent-quantile.ts'
 
 /** Arrivals, and batches, after which one counts for a third of what it did at first. */
@@ -37,7 +37,7 @@ export class LoadMeter {
   /** Rows were packed as they came in. */
   arrived(rows: number, now: number): void {
     if (this.#arrivals > 0) {
-      const part = Math.max(1 / this.#arrivals, 1 / MEMORY)
+      const part = share(this.#arrivals, MEMORY)
       this.#gapMs += part * (Math.min(now - this.#lastArrival, LONGEST_GAP_MS) - this.#gapMs)
       this.#rowsPerArrival += part * (rows - this.#rowsPerArrival)
     }
@@ -54,7 +54,7 @@ export class LoadMeter {
    */
   ran(rows: number, inputMs: number, runMs: number, { session, provider }: RunTimings): CostModel {
     this.#batches++
-    this.#inputRowMs += Math.max(1 / this.#batches, 1 / MEMORY) * (inputMs / rows - this.#inputRowMs)
+    this.#inputRowMs += share(this.#batches, MEMORY) * (inputMs / rows - this.#inputRowMs)
     let model = this.#models.get(provider)
     if (model === undefined) {
       model = new CostModel()
