@@ -80,6 +80,13 @@ export class TransactionalProducer {
    * not been decided it is aborted. So it is when the epoch shows that a former owner had begun another in the meantime,
    * which the initialisation aborted: then it is that one whose markers may be lost.
    *
+   * Such an end may lose its markers, too, if the coordinator crashes meanwhile. And another owner may come in between:
+   *
+   *   we end T1 again ─▶ another owner initialises, and writes T2 ─▶ our next initialisation aborts T2, and its markers are
+   *   lost ─▶ our next transaction ends T2 as it ends itself, committed: T2's records are visible beside ours.
+   *
+   * So it is repeated until the connection has survived it and nobody came in between.
+   *
    * An attempt that got no answer is not begun anew: the coordinator has forgotten by now what T1 came to. It goes on in
    * the same epoch, in which nothing else is sent than this one end, however often and late.
    * @param outputs every partition that a transaction of the id may have written to
@@ -91,9 +98,9 @@ export class TransactionalProducer {
       this.#takeover = takeover
       await this.#endAgain(takeover.identity, outputs, wasCommitted(takeover.last, takeover.identity))
       this.#takeover = undefined
-      const { connection } = takeover
+      const before = takeover
       takeover = await this.#takeOver() // is given when all markers are written
-      if (takeover.connection === connection) break // or lost again, if the coordinator crashed meanwhile
+      if (follows(takeover, before)) break // or else they may be lost again
     }
     this.#sender.reset()
     this.#identity = takeover.identity
@@ -247,6 +254,13 @@ interface Takeover {
 function wasCommitted({ state, producerEpoch }: LastTransaction, next: ProducerIdentity): boolean {
   const committed = state === 'PrepareCommit' || state === 'CompleteCommit'
   return committed && next.producerEpoch === producerEpoch + 1
+}
+
+/** Whether the coordinator did not crash between the two, and nobody else initialised the id. */
+function follows(next: Takeover, before: Takeover): boolean {
+  const { producerId, producerEpoch } = before.identity
+  const mine = next.last?.producerEpoch === producerEpoch && next.identity.producerId === producerId
+  return mine && next.identity.producerEpoch === producerEpoch + 1 && next.connection === before.connection
 }
 
 /** Whether requests to the broker take this very connection. */

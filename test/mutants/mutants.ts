@@ -273,7 +273,18 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'crash-while-ending-again-unnoticed',
     harm: 'The markers that were to replace the lost ones are lost as well.',
-    edits: [{ file: PRODUCER, find: 'if (takeover.connection === connection) break', replace: 'break' }],
+    edits: [{ file: PRODUCER, find: ' && next.connection === before.connection', replace: '' }],
+  },
+  {
+    name: 'owner-while-ending-again-unnoticed',
+    harm: 'What another owner did in between was aborted and its markers were lost: our next transaction publishes it.',
+    edits: [
+      {
+        file: PRODUCER,
+        find: 'return mine && next.identity.producerEpoch === producerEpoch + 1 && next',
+        replace: 'return mine !== undefined && next',
+      },
+    ],
   },
   {
     name: 'crash-of-the-coordinator-unnoticed',

@@ -144,6 +144,18 @@ const STORIES: readonly Story[] = [
     lucks: [45],
   },
   {
+    shows: 'what another owner began while an end was said again is ended again as well',
+    shape: { partitions: 2, outputPartitions: 2 },
+    backlog: [good(3), good(3)],
+    events: [
+      { after: 2_000, what: { kind: 'brokers crash', soon: false, loses: 'all', leaderlessMs: 400 } },
+      { after: 12, what: { kind: 'start' } },
+      records(0, 0, good(1)),
+      records(0, 1, good(1)),
+    ],
+    lucks: [324],
+  },
+  {
     shows: 'a fetch from before a start over is dropped',
     shape: { partitions: 2, outputPartitions: 2, capacity: 1 },
     backlog: [good(1), []],

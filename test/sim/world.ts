@@ -168,7 +168,7 @@ class World {
   }
 
   #start(): void {
-    if (this.#replicas.filter(({ gone }) => !gone).length >= MAX_REPLICAS) return
+    if (this.#replicas.filter(({ serving }) => serving).length >= MAX_REPLICAS) return // those that drain are no help
     const name = `replica-${this.#replicas.length}`
     this.#replicas.push(
       new SimReplica({
