@@ -69,9 +69,11 @@ export class EchoTask implements FetchTarget {
       this.#holding.take(batch)
       this.#records += batch.count
       this.#bytes += memoryOf(batch)
-      if (answer === undefined) continue
-      const { value, model } = answer
-      for (let i = 0; i < batch.count; i++) committer.output.prediction(batch, i, value, value.length, model)
+      if (answer !== undefined) {
+        const { value, model } = answer
+        for (let i = 0; i < batch.count; i++) committer.output.prediction(batch, i, value, value.length, model)
+      }
+      batch.lease?.letGo()
     }
     this.#position = nextOffset
     this.#wake.notify()

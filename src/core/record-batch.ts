@@ -1,17 +1,25 @@
+/** Memory that is used for something else once all who hold it have let go. */
+export interface Lease {
+  /** Once for each holder, who reads nothing of it afterwards. Whoever never does leaves it to the garbage collector. */
+  letGo(): void
+}
+
 /**
  * Records of one partition as they lie in the log, in offset order: the unit that travels through Sluice. No object per
- * record: the bytes stay where the network put them, and `columns` says where the parts of each record are.
- * Nobody writes to a batch after it was made.
+ * record: the bytes stay where the network put them, and `columns` says where the parts of each record are. It may hold
+ * several batches of the log that lie one behind the other. Nobody writes to a batch after it was made.
  */
 export interface RecordBatch {
   readonly topic: string
   readonly partition: number
   readonly count: number
-  /** The records section, decompressed. */
+  /** The records section, decompressed; of several batches of the log, with what lies between their sections. */
   readonly bytes: Buffer
+  /** Held by this batch, where `bytes` are lent; for whoever is the last to use them. */
+  readonly lease?: Lease | undefined
   /** `COLUMNS` integers a record, see {@link Column}. */
   readonly columns: Int32Array
-  /** Offset of the log batch; a record's offset is `baseOffset + columns[i * COLUMNS + Column.offsetDelta]`. */
+  /** Of the first batch of the log; a record's offset is `baseOffset + columns[i * COLUMNS + Column.offsetDelta]`. */
   readonly baseOffset: number
   /** Milliseconds since the epoch, one a record. */
   readonly timestamps: Float64Array
@@ -40,9 +48,21 @@ export function offsetOf(batch: RecordBatch, index: number): number {
   return batch.baseOffset + batch.columns[index * COLUMNS + Column.offsetDelta]!
 }
 
+/** Bytes of `columns` and `timestamps` for one record. */
+export const COLUMN_BYTES = COLUMNS * Int32Array.BYTES_PER_ELEMENT + Float64Array.BYTES_PER_ELEMENT
+
 /** Bytes that a batch keeps from being used otherwise: its records and where their parts are. */
-export function memoryOf({ bytes, columns, timestamps }: RecordBatch): number {
-  return bytes.length + columns.byteLength + timestamps.byteLength
+export function memoryOf({ bytes, count }: RecordBatch): number {
+  return bytes.length + count * COLUMN_BYTES
+}
+
+/** The same batch in memory of its own; what `batch` held is let go. */
+export function ownCopy(batch: RecordBatch): RecordBatch {
+  if (batch.lease === undefined) return batch
+  const bytes = Buffer.allocUnsafeSlow(batch.bytes.length)
+  bytes.set(batch.bytes)
+  batch.lease.letGo()
+  return { ...batch, bytes, lease: undefined }
 }
 
 /** The key's bytes, a view, or null. */

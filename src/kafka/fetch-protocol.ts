@@ -1,5 +1,6 @@
 import protocol from 'kafkajs/src/protocol/error.js'
 import type { AbortedTransaction } from './aborted-transactions.ts'
+import { answerMemory, type Loan } from './answer-memory.ts'
 import { type EncodedRequest, sizeOfUvarint, type Uuid, WireReader, WireWriter } from './wire.ts'
 
 /** The first version that names topics by their ids (KIP-516), so never reads another topic of the same name. */
@@ -54,7 +55,7 @@ export interface PartitionRecords {
   readonly aborted: readonly AbortedTransaction[]
   /** Where the log stops being the one that `lastFetchedEpoch` was read from; then there are no records. */
   readonly diverging: EpochEnd | undefined
-  /** Record batches, for `readRecordBatches`: a view of the answer, which lives as long as any view of it, or a copy. */
+  /** Record batches, for `readRecordBatches`: a view of the answer. */
   readonly records: Buffer
 }
 
@@ -64,23 +65,28 @@ export interface EpochEnd {
   readonly endOffset: number
 }
 
+/** What a broker answers. */
+export interface FetchAnswer {
+  readonly partitions: readonly PartitionRecords[]
+  /** The memory that all of it lies in, if that is lent: it is the caller's to let go of. */
+  readonly loan: Loan | undefined
+}
+
 /**
  * Fetches from a broker as a read_committed consumer without a session (Fetch version 13). Errors of partitions are
  * returned; an error of the whole request is thrown as kafkajs throws its own, like its connection errors.
  */
-export async function fetchRecords(broker: KafkajsBroker, options: FetchOptions): Promise<readonly PartitionRecords[]> {
-  const { partitions } = await broker.connectionPool.send({
+export function fetchRecords(broker: KafkajsBroker, options: FetchOptions): Promise<FetchAnswer> {
+  return broker.connectionPool.send({
     request: { ...API, encode: async () => encodeFetch(options) },
     response: { decode: async raw => decodeFetch(raw), parse: async response => requireSuccess(response) },
   })
-  return partitions
 }
 
-interface FetchResponse {
+interface FetchResponse extends FetchAnswer {
   readonly errorCode: number
   /** Named as kafkajs's connection reads it, to hold back the next request. */
   readonly clientSideThrottleTime: number
-  readonly partitions: readonly PartitionRecords[]
 }
 
 function encodeFetch({ maxWaitMs, maxBytes, partitions }: FetchOptions): EncodedRequest {
@@ -122,12 +128,9 @@ function decodeFetch(raw: Buffer): FetchResponse {
   const clientSideThrottleTime = reader.int32()
   const errorCode = reader.int16()
   reader.int32() // the session
-  const partitions = reader
-    .compactArray(decodeTopic)
-    .flat()
-    .map(answer => withoutTheRest(answer, raw))
+  const partitions = reader.compactArray(decodeTopic).flat()
   reader.tags()
-  return { errorCode, clientSideThrottleTime, partitions }
+  return { errorCode, clientSideThrottleTime, partitions, loan: answerMemory.loanOf(raw) }
 }
 
 function decodeTopic(reader: WireReader): PartitionRecords[] {
@@ -161,19 +164,4 @@ function decodeAborted(reader: WireReader): AbortedTransaction {
   const transaction = { producerId: reader.bigint64(), firstOffset: reader.int64() }
   reader.tags()
   return transaction
-}
-
-/** Answers up to this size are kept whole. */
-const SMALL_ANSWER_BYTES = 64 * 1024
-
-/**
- * A view keeps the whole answer in memory. A partition with little of it, which may hold that for long because it waits
- * for a schema, gets a copy: so what is kept is at most four times what is counted.
- */
-function withoutTheRest(answer: PartitionRecords, raw: Buffer): PartitionRecords {
-  const { records } = answer
-  if (records.length === 0 || raw.length <= SMALL_ANSWER_BYTES || 4 * records.length >= raw.length) return answer
-  const copy = Buffer.allocUnsafeSlow(records.length)
-  records.copy(copy)
-  return { ...answer, records: copy }
 }

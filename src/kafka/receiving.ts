@@ -1,15 +1,19 @@
 import net from 'node:net'
 import tls from 'node:tls'
 import Connection from 'kafkajs/src/network/connection.js'
+import { answerMemory } from './answer-memory.ts'
 
 /**
  * kafkajs keeps every piece that a socket reads, 64 KiB of new memory each, and joins them when a response is whole. Here
- * sockets read into one piece of memory, and what they read is copied to where the response will lie: half the memory
- * to be collected, a quarter of the reads, and none of a response that a closed connection left unfinished.
+ * sockets read the beginning of a response into memory that they share, from which it is copied, and the rest of a large
+ * one where it will lie: no copy, few reads, and nothing for the garbage collector if that memory was lent (`AnswerMemory`).
  */
 
 /** For all sockets of this thread: what was read is copied out before anything else is read. */
-const READ_BUFFER = Buffer.allocUnsafeSlow(256 * 1024)
+const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024)
+
+/** As long as so much of a response is still to come, it is read in place; the end may come with the next response. */
+const LEAST_IN_PLACE_BYTES = READ_BUFFER.length
 
 const KEEP_ALIVE_MS = 60_000
 
@@ -29,12 +33,13 @@ interface SocketOptions {
 
 /** Sockets as kafkajs's own factory makes them, which read as said above. Those of TLS have memory of their own. */
 export function createSocket({ host, port, ssl, onConnect }: SocketOptions): net.Socket {
-  let socket: net.Socket
+  let socket: net.Socket | undefined
   if (ssl === undefined || ssl === null) {
     const onread = {
-      buffer: READ_BUFFER,
+      // Asked before each read; before the first one there is no socket yet.
+      buffer: () => (socket === undefined ? undefined : responsesOf.get(socket)?.rest) ?? READ_BUFFER,
       callback(bytes: number, buffer: Uint8Array): boolean {
-        socket.emit('data', buffer.subarray(0, bytes))
+        socket!.emit('data', buffer.subarray(0, bytes))
         return true // and go on reading
       },
     }
@@ -43,10 +48,11 @@ export function createSocket({ host, port, ssl, onConnect }: SocketOptions): net
     const servername = net.isIP(host) === 0 ? { servername: host } : {}
     socket = tls.connect({ host, port, ...servername, ...ssl }, onConnect)
   }
+  const speaker = socket
   // Heard before kafkajs's own listener.
   socket.on('data', (chunk: Uint8Array) => {
     heard = chunk
-    speaking = socket
+    speaking = speaker
   })
   return socket.setKeepAlive(true, KEEP_ALIVE_MS)
 }
@@ -66,12 +72,24 @@ class Responses {
   /** Bytes of the size, or of the body once there is one. */
   #filled = 0
 
-  /** @returns an error when what comes is no response of a broker */
+  /** Where the rest of a large response is to lie; undefined where none is under way. */
+  get rest(): Uint8Array | undefined {
+    const body = this.#body
+    return body === undefined || body.length - this.#filled < LEAST_IN_PLACE_BYTES
+      ? undefined
+      : body.subarray(this.#filled)
+  }
+
+  /**
+   * @param chunk what was read; the beginning of `rest`, or other memory
+   * @returns an error when what comes is no response of a broker
+   */
   take(chunk: Uint8Array, onResponse: (body: Buffer) => void): Error | undefined {
+    const inPlace = chunk.buffer === this.#body?.buffer
     for (let at = 0; at < chunk.length; ) {
       const target = this.#body ?? this.#size
       const bytes = Math.min(target.length - this.#filled, chunk.length - at)
-      target.set(chunk.subarray(at, at + bytes), this.#filled)
+      if (!inPlace) target.set(chunk.subarray(at, at + bytes), this.#filled)
       at += bytes
       this.#filled += bytes
       if (this.#filled < target.length) break
@@ -79,7 +97,7 @@ class Responses {
       if (this.#body === undefined) {
         const size = this.#size.readInt32BE()
         if (size < CORRELATION_ID_BYTES || size > MOST_RESPONSE_BYTES) return noResponse(size)
-        this.#body = Buffer.allocUnsafe(size)
+        this.#body = answerMemory.lend(size)
       } else {
         const body = this.#body
         this.#body = undefined

@@ -1,14 +1,13 @@
 import { crc32c } from '@node-rs/crc32'
 import { messageOf, SluiceError } from '../core/errors.ts'
-import { memoryOf, type RecordBatch } from '../core/record-batch.ts'
+import type { RecordBatch } from '../core/record-batch.ts'
 import type { Room } from '../core/transaction.ts'
 import { type AbortedTransaction, AbortedTransactions } from './aborted-transactions.ts'
+import type { Loan } from './answer-memory.ts'
 import { Attribute, BATCH_HEADER_BYTES, BatchField, LENGTH_PREFIX_BYTES, MAGIC, readInt64 } from './batch-layout.ts'
-import { CODECS, decompress } from './compression.ts'
-import { parseRecords } from './record-parser.ts'
+import { type BatchHeader, JoinedBatches, NOTHING } from './joined-batches.ts'
 import { MalformedBytesError, VarintReader } from './varint.ts'
 
-const DEFAULT_MAX_DECOMPRESSED_BYTES = 256 * 1024 * 1024
 const UNLIMITED: Room = { records: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY }
 
 /** The records of one partition in one Fetch response. */
@@ -22,15 +21,19 @@ export interface RecordSet {
   readonly aborted: readonly AbortedTransaction[]
   /** The end of the log: batches that reach beyond it are left for another fetch. Unlimited unless given. */
   readonly endOfLog?: number
+  /** A batch that begins there or later is not joined to one before. None unless given. */
+  readonly boundary?: number
   /** The most that one compressed batch may grow to; 256 MiB unless told. */
   readonly maxDecompressedBytes?: number
+  /** What `bytes` lie in, if they are lent: every batch that is a view of it holds it. */
+  readonly loan?: Loan | undefined
   /** Once so many records, or so much memory, have been read, the rest is left for another fetch. Unlimited unless given. */
   readonly room?: Room | undefined
 }
 
 /** What a record set holds for a read_committed reader. */
 export interface ReadBatches {
-  /** In offset order, none empty. */
+  /** In offset order, none empty; batches of the log that lie one behind the other are one here. */
   readonly batches: RecordBatch[]
   /** Past the last batch read, control batches and aborted ones included; `fetchOffset` where there was none. */
   readonly nextOffset: number
@@ -47,7 +50,7 @@ export interface ReadBatches {
  */
 export function readRecordBatches(set: RecordSet): ReadBatches {
   const aborted = new AbortedTransactions(set.aborted)
-  const batches: RecordBatch[] = []
+  const joined = new JoinedBatches(set)
   let nextOffset = set.fetchOffset
   let { records, bytes } = set.room ?? UNLIMITED
   let at = 0
@@ -60,12 +63,9 @@ export function readRecordBatches(set: RecordSet): ReadBatches {
         throw new MalformedBytesError(`${set.bytes.length} bytes came, but no whole batch`)
       }
       if (header.lastOffset >= (set.endOfLog ?? Number.POSITIVE_INFINITY)) break
-      const batch = readBatch(set, header, aborted)
-      if (batch !== undefined) {
-        batches.push(batch)
-        records -= batch.count
-        bytes -= memoryOf(batch)
-      }
+      const added = isWanted(set, header, aborted) ? joined.add(header) : NOTHING
+      records -= added.records
+      bytes -= added.bytes
       at = header.end
       expected = header.lastOffset + 1
       nextOffset = Math.max(nextOffset, expected)
@@ -75,16 +75,7 @@ export function readRecordBatches(set: RecordSet): ReadBatches {
       throw corrupt(set, error)
     }
   }
-  return { batches, nextOffset, bytesRead: at }
-}
-
-interface BatchHeader {
-  readonly bytes: Buffer
-  readonly start: number
-  readonly end: number
-  readonly baseOffset: number
-  readonly lastOffset: number
-  readonly attributes: number
+  return { batches: joined.finish(), nextOffset, bytesRead: at }
 }
 
 /**
@@ -113,9 +104,9 @@ function readHeader(bytes: Buffer, start: number, expected: number): BatchHeader
   return { bytes, start, end, baseOffset, lastOffset, attributes: bytes.readInt16BE(start + BatchField.attributes) }
 }
 
-/** The records that the reader shall see, or undefined for a control batch, an aborted one, or none at all. */
-function readBatch(set: RecordSet, header: BatchHeader, aborted: AbortedTransactions): RecordBatch | undefined {
-  const { bytes, start, attributes, baseOffset, lastOffset } = header
+/** Whether the reader shall see what is in the batch. To be asked of every batch, in their order. */
+function isWanted(set: RecordSet, header: BatchHeader, aborted: AbortedTransactions): boolean {
+  const { bytes, start, attributes, lastOffset } = header
   const control = (attributes & Attribute.control) !== 0
   const skipped = aborted.covers({
     lastOffset,
@@ -123,22 +114,7 @@ function readBatch(set: RecordSet, header: BatchHeader, aborted: AbortedTransact
     transactional: (attributes & Attribute.transactional) !== 0,
     abortMarker: control && isAbortMarker(header),
   })
-  if (control || skipped || lastOffset < set.fetchOffset) return undefined
-
-  const codec = CODECS[attributes & Attribute.codec]
-  if (codec === undefined) throw new MalformedBytesError(`compression ${attributes & Attribute.codec} is unknown`)
-  const maxBytes = set.maxDecompressedBytes ?? DEFAULT_MAX_DECOMPRESSED_BYTES
-  const records = decompress(codec, bytes.subarray(start + BATCH_HEADER_BYTES, header.end), maxBytes)
-  const stamped = (attributes & Attribute.logAppendTime) !== 0
-  const parsed = parseRecords(records, {
-    count: bytes.readInt32BE(start + BatchField.count),
-    lastOffsetDelta: lastOffset - baseOffset,
-    baseTimestamp: readInt64(bytes, start + BatchField.baseTimestamp),
-    appendTime: stamped ? readInt64(bytes, start + BatchField.maxTimestamp) : undefined,
-    firstDelta: set.fetchOffset - baseOffset,
-  })
-  if (parsed.count === 0) return undefined
-  return { topic: set.topic, partition: set.partition, bytes: records, baseOffset, ...parsed }
+  return !control && !skipped && lastOffset >= set.fetchOffset
 }
 
 /** The type in the key of a control record: int16 version, then int16 type, 0 for abort and 1 for commit. */

@@ -1,10 +1,10 @@
-import { COLUMNS, Column } from '../core/record-batch.ts'
+import { COLUMNS, Column, type RecordBatch } from '../core/record-batch.ts'
 import { MalformedBytesError, VarintReader } from './varint.ts'
 
 /** A record is at least this long: seven fields of a byte each. */
-const MIN_RECORD_BYTES = 7
+export const MIN_RECORD_BYTES = 7
 
-/** What the batch header says about the records that follow it. */
+/** What the header of a batch says about its records. */
 export interface RecordsContext {
   readonly count: number
   readonly lastOffsetDelta: number
@@ -15,30 +15,70 @@ export interface RecordsContext {
   readonly firstDelta: number
 }
 
-/** Columns as in core's RecordBatch, for `count` records. */
-export interface ParsedRecords {
-  readonly count: number
-  readonly columns: Int32Array
-  readonly timestamps: Float64Array
+/** The records section of one batch, uncompressed: `bytes` from `start` to `end`. */
+export interface RecordsSection {
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+}
+
+/** Columns as in core's RecordBatch, which grow from one batch of the log to the next. */
+export class RecordColumns {
+  count = 0
+  columns: Int32Array
+  timestamps: Float64Array
+
+  /** @param capacity records that are expected; more find room, too */
+  constructor(capacity: number) {
+    this.columns = new Int32Array(capacity * COLUMNS)
+    this.timestamps = new Float64Array(capacity)
+  }
+
+  /** Makes room for so many records besides those that are there. */
+  reserve(records: number): void {
+    const needed = this.count + records
+    if (needed <= this.timestamps.length) return
+    const { columns, timestamps } = this
+    const capacity = Math.max(needed, 2 * timestamps.length)
+    this.columns = new Int32Array(capacity * COLUMNS)
+    this.columns.set(columns)
+    this.timestamps = new Float64Array(capacity)
+    this.timestamps.set(timestamps)
+  }
+
+  /** The records so far. */
+  finish(): Pick<RecordBatch, 'count' | 'columns' | 'timestamps'> {
+    const { count, columns, timestamps } = this
+    if (count === timestamps.length) return { count, columns, timestamps }
+    return { count, columns: columns.subarray(0, count * COLUMNS), timestamps: timestamps.subarray(0, count) }
+  }
 }
 
 /**
- * Finds the parts of every record in an uncompressed records section, in one pass and without an object per record.
- * @throws MalformedBytesError where a length, a count or an offset cannot be right; nothing outside `bytes` is read.
+ * Finds the parts of every record of a batch, in one pass and without an object per record, and adds them to `into`.
+ * @param origin the position in `bytes` from which the columns count
+ * @param baseDelta is added to the offset deltas
+ * @throws MalformedBytesError where a length, a count or an offset cannot be right: nothing outside the section is read,
+ *   and `into` has as many records as before
  */
-export function parseRecords(bytes: Buffer, context: RecordsContext): ParsedRecords {
-  const { count, lastOffsetDelta, appendTime, firstDelta } = context
-  if (count < 0 || count > bytes.length / MIN_RECORD_BYTES) {
-    throw new MalformedBytesError(`the batch announces ${count} records in ${bytes.length} bytes`)
+export function parseRecords(
+  { bytes, start, end }: RecordsSection,
+  { count, lastOffsetDelta, appendTime, firstDelta, ...context }: RecordsContext,
+  into: RecordColumns,
+  origin: number,
+  baseDelta: number,
+): void {
+  if (count < 0 || count > (end - start) / MIN_RECORD_BYTES) {
+    throw new MalformedBytesError(`the batch announces ${count} records in ${end - start} bytes`)
   }
+  into.reserve(count)
+  const { columns, timestamps } = into
   const baseTimestamp = clampTimestamp(context.baseTimestamp)
-  const columns = new Int32Array(count * COLUMNS)
-  const timestamps = new Float64Array(count)
-  const reader = new VarintReader(bytes, 0, bytes.length)
-  let kept = 0
+  const reader = new VarintReader(bytes, start, end)
+  let kept = into.count
   let previousDelta = -1
   for (let read = 0; read < count; read++) {
-    const end = enterRecord(reader, bytes.length)
+    const recordEnd = enterRecord(reader, end)
     const timestamp = clampTimestamp(baseTimestamp + reader.readVarlong())
     const delta = reader.readVarint()
     if (delta <= previousDelta || delta > lastOffsetDelta) {
@@ -46,18 +86,18 @@ export function parseRecords(bytes: Buffer, context: RecordsContext): ParsedReco
     }
     previousDelta = delta
     const at = kept * COLUMNS
-    columns[at + Column.offsetDelta] = delta
-    readField(reader, columns, at + Column.keyStart)
-    readField(reader, columns, at + Column.valueStart)
-    readHeaders(reader, columns, at)
-    if (reader.at !== end) throw new MalformedBytesError(`a record is ${end - reader.at} bytes longer than its fields`)
+    columns[at + Column.offsetDelta] = baseDelta + delta
+    readField(reader, columns, at + Column.keyStart, origin)
+    readField(reader, columns, at + Column.valueStart, origin)
+    readHeaders(reader, columns, at, origin)
+    if (reader.at !== recordEnd) {
+      throw new MalformedBytesError(`a record is ${recordEnd - reader.at} bytes longer than its fields`)
+    }
     if (delta < firstDelta) continue
     timestamps[kept++] = appendTime ?? timestamp
   }
-  if (reader.at !== bytes.length) throw new MalformedBytesError('the batch goes on after its last record')
-  return kept === count
-    ? { count, columns, timestamps }
-    : { count: kept, columns: columns.subarray(0, kept * COLUMNS), timestamps: timestamps.subarray(0, kept) }
+  if (reader.at !== end) throw new MalformedBytesError('the batch goes on after its last record')
+  into.count = kept
 }
 
 /** Reads the length and attributes of the next record, and confines the reader to it; returns its end. */
@@ -75,18 +115,18 @@ function enterRecord(reader: VarintReader, sectionEnd: number): number {
 }
 
 /** Steps over a key or value; its start goes to `columns[at]`, its length or -1 to the next. */
-function readField(reader: VarintReader, columns: Int32Array, at: number): void {
+function readField(reader: VarintReader, columns: Int32Array, at: number, origin: number): void {
   const length = reader.readVarint()
-  columns[at] = reader.at
+  columns[at] = reader.at - origin
   columns[at + 1] = length < 0 ? -1 : length
   if (length > 0) reader.skip(length)
 }
 
-function readHeaders(reader: VarintReader, columns: Int32Array, at: number): void {
+function readHeaders(reader: VarintReader, columns: Int32Array, at: number, origin: number): void {
   const count = reader.readVarint()
   if (count < 0) throw new MalformedBytesError(`a record announces ${count} headers`)
   columns[at + Column.headerCount] = count
-  columns[at + Column.headersStart] = reader.at
+  columns[at + Column.headersStart] = reader.at - origin
   for (let read = 0; read < count; read++) {
     const nameLength = reader.readVarint()
     if (nameLength < 0) throw new MalformedBytesError('a header has no name')
@@ -94,7 +134,7 @@ function readHeaders(reader: VarintReader, columns: Int32Array, at: number): voi
     const valueLength = reader.readVarint()
     if (valueLength > 0) reader.skip(valueLength)
   }
-  columns[at + Column.headersEnd] = reader.at
+  columns[at + Column.headersEnd] = reader.at - origin
 }
 
 /** Numbers hold timestamps up to 2^53; what a client may have written beyond comes out as that. */

@@ -162,8 +162,8 @@ export class TopicScan {
         return { topicId, partition, position: this.#positions[partition]!, maxBytes: MAX_PARTITION_BYTES }
       })
       const asked = new Map(partitions.map(partition => [partition.partition, partition]))
-      const answers = await fetchRecords(broker, { maxWaitMs: MAX_WAIT_MS, maxBytes: MAX_FETCH_BYTES, partitions })
-      for (const answer of answers) {
+      const request = { maxWaitMs: MAX_WAIT_MS, maxBytes: MAX_FETCH_BYTES, partitions }
+      for (const answer of (await fetchRecords(broker, request)).partitions) {
         await this.#deliver(broker, answer, asked.get(answer.partition)!, ends[answer.partition]!)
       }
     } catch (error) {
@@ -188,6 +188,7 @@ export class TopicScan {
       bytes: answer.records,
       fetchOffset,
       aborted: answer.aborted,
+      boundary: end,
     })
     const within = batches.filter(({ baseOffset }) => baseOffset < end)
     this.#handOver(within)

@@ -44,7 +44,7 @@ export class DecodeStage {
       const outcome = decoder.decode(batch, queued.cursor, microBatch.rows, inputs)
       if (outcome === undefined) microBatch.rows++
       else if ('schemaId' in outcome) {
-        run.blockedOn = outcome.schemaId
+        run.block(outcome.schemaId)
         void this.#loadSchema(run, outcome.schemaId)
         break
       } else part.fault(queued.cursor, outcome)
@@ -71,7 +71,7 @@ export class DecodeStage {
     }
     if (run.over) return
     trouble.passed('decode')
-    run.blockedOn = undefined
+    run.unblock()
     onUnblocked()
   }
 }

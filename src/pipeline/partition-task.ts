@@ -194,8 +194,11 @@ export class PartitionTask implements FetchTarget, RowSource {
       for (const code of counts.deadLetters) telemetry.deadLetter(code)
       run.settledOffset = part.endOffset
       run.settledRecords += part.records
-      if (part.endsBatch) run.settledBytes += memoryOf(part.queued.batch)
-      run.settledTimestamps.push(part.queued.batch.timestamps[part.from]!)
+      const { batch } = part.queued
+      run.settledTimestamps.push(batch.timestamps[part.from]!)
+      if (!part.endsBatch) continue
+      run.settledBytes += memoryOf(batch)
+      batch.lease?.letGo() // all that is said of its records has been copied to the output
     }
     telemetry.outputMs(clock.now() - startedAt)
     run.wake.notify()

@@ -1,13 +1,13 @@
 import type { Clock, Timer } from '../core/clock.ts'
 import type { RecordFault } from '../core/errors.ts'
-import { type FetchedRecords, offsetOf, type RecordBatch } from '../core/record-batch.ts'
+import { type FetchedRecords, offsetOf, ownCopy, type RecordBatch } from '../core/record-batch.ts'
 import { Signal } from '../core/signal.ts'
 import type { Holding } from './in-flight.ts'
 import type { BatchPart, MicroBatch } from './micro-batch.ts'
 
 /** A fetched batch on its way through the task. */
 export interface QueuedBatch {
-  readonly batch: RecordBatch
+  batch: RecordBatch
   /** The next record to decode. */
   cursor: number
   /** Where the partition stands once all its records are settled: past control records that follow it, too. */
@@ -103,8 +103,7 @@ export class TaskRun {
   settledTimestamps: number[] = []
   /** When the first of what the next transaction carries was settled. */
   settledSince: number | undefined
-  /** The schema that decoding waits for. */
-  blockedOn: number | undefined
+  #blockedOn: number | undefined
   readonly #onSettled: () => void
   #alarm: Timer | undefined
 
@@ -123,7 +122,8 @@ export class TaskRun {
   /** Takes a fetch; its control records count as settled with the record before them. */
   queue(fetched: FetchedRecords): number {
     let records = 0
-    for (const batch of fetched.batches) {
+    for (const came of fetched.batches) {
+      const batch = this.#blockedOn === undefined ? came : ownCopy(came)
       this.undecoded.push({ batch, cursor: 0, endOffset: offsetOf(batch, batch.count - 1) + 1 })
       records += batch.count
       this.holding.take(batch)
@@ -133,6 +133,21 @@ export class TaskRun {
     if (last === undefined) this.settledOffset = fetched.nextOffset
     else last.endOffset = fetched.nextOffset
     return records
+  }
+
+  /** The schema that decoding waits for. */
+  get blockedOn(): number | undefined {
+    return this.#blockedOn
+  }
+
+  /** That may take long: memory that is lent to others as well gets free. */
+  block(schemaId: number): void {
+    this.#blockedOn = schemaId
+    for (const queued of this.undecoded) queued.batch = ownCopy(queued.batch)
+  }
+
+  unblock(): void {
+    this.#blockedOn = undefined
   }
 
   settled(): void {

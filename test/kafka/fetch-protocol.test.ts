@@ -34,8 +34,8 @@ test('counts of more than one byte are announced in full', async () => {
 test('answers carry the records as they came, and what is needed to read them', async () => {
   const raw = flexibleBody('fetchResponse')
   const { broker } = stubBroker(raw)
-  const answers = await fetchRecords(broker, OPTIONS)
-  assert.deepEqual(answers, [
+  const { partitions, loan } = await fetchRecords(broker, OPTIONS)
+  assert.deepEqual(partitions, [
     {
       topicId: ID,
       partition: 2,
@@ -70,7 +70,8 @@ test('answers carry the records as they came, and what is needed to read them', 
       records: Buffer.alloc(0),
     },
   ])
-  assert.equal(answers[0]?.records.buffer, raw.buffer, 'a view')
+  assert.equal(partitions[0]?.records.buffer, raw.buffer, 'a view')
+  assert.equal(loan, undefined, 'of memory that nobody lent')
 })
 
 test('an error of the whole request is thrown with the name that the broker gives it', async () => {

@@ -515,17 +515,3 @@ test('a broker holds a fetch back only shortly while a partition that was full a
   assert.equal(harness.asked(1).maxWaitMs, 500)
   await harness.close()
 })
-
-test('a partition with little of a large answer does not keep all of it in memory', async () => {
-  const harness = new Harness()
-  const [quiet, busy] = [new Target(0, 0), new Target(1, 0)]
-  await harness.add(quiet, busy)
-  await harness.answer({})
-  const large = { timestamp: 1_700_000_000_000, key: null, value: Buffer.alloc(200_000), headers: {} }
-  await harness.answer({ 0: { records: await records(0, 3) }, 1: { records: await stockBatch([large]) } })
-  const kept = ({ accepted }: Target) => accepted.at(-1)!.batches[0]!.bytes.buffer.byteLength
-  assert.ok(kept(quiet) < 1_000, `${kept(quiet)} bytes are kept`)
-  assert.ok(kept(busy) > 200_000, 'a view of the answer')
-  assert.deepEqual(quiet.offsets, [0, 1, 2])
-  await harness.close()
-})

@@ -1,5 +1,19 @@
+import { answerMemory } from '../../../src/kafka/answer-memory.ts'
 import type { FakeBroker } from './fake-broker.ts'
 import type { JoinGroupRequest } from './group-requests.ts'
+
+const LENT_BYTES = 128 * 1024
+
+/** Whoever reads of an answer after the last one let go of it finds no record there. */
+const OVERWRITTEN = 0xdb
+answerMemory.watch(memory => new Uint8Array(memory, 0, 4096).fill(OVERWRITTEN))
+
+/** A Fetch answer in memory that is lent, as large ones are on a real connection. */
+function lent(answer: Buffer): Buffer {
+  const memory = answerMemory.lend(Math.max(answer.length, LENT_BYTES)).subarray(0, answer.length)
+  memory.set(answer)
+  return memory
+}
 
 /** One request of one client to one broker. */
 export interface Asked {
@@ -92,7 +106,7 @@ export class FakeConnection implements KafkajsBroker {
     const { apiName, apiVersion } = request
     const { buffer } = (await request.encode()) as { buffer: Buffer }
     const raw = await this.#carry(apiName, () => this.#broker.handleEncoded(apiName, { apiVersion, bytes: buffer }))
-    return response.parse(await response.decode(raw))
+    return response.parse(await response.decode(apiName === 'Fetch' ? lent(raw) : raw))
   }
 
   async #ask<T>(api: string, request: unknown): Promise<T> {
