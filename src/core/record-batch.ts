@@ -15,7 +15,7 @@ export interface RecordBatch {
   readonly count: number
   /** The records section, decompressed; of several batches of the log, with what lies between their sections. */
   readonly bytes: Buffer
-  /** Held by this batch, where `bytes` are lent; for whoever is the last to use them. */
+  /** Of `bytes`, `columns` and `timestamps`, where these are lent; for whoever is the last to use them. */
   readonly lease?: Lease | undefined
   /** `COLUMNS` integers a record, see {@link Column}. */
   readonly columns: Int32Array
@@ -61,8 +61,15 @@ export function ownCopy(batch: RecordBatch): RecordBatch {
   if (batch.lease === undefined) return batch
   const bytes = Buffer.allocUnsafeSlow(batch.bytes.length)
   bytes.set(batch.bytes)
+  const own = {
+    ...batch,
+    bytes,
+    columns: batch.columns.slice(),
+    timestamps: batch.timestamps.slice(),
+    lease: undefined,
+  }
   batch.lease.letGo()
-  return { ...batch, bytes, lease: undefined }
+  return own
 }
 
 /** The key's bytes, a view, or null. */

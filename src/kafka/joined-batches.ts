@@ -1,4 +1,5 @@
 import { COLUMN_BYTES, memoryOf, type RecordBatch } from '../core/record-batch.ts'
+import { Loan } from './answer-memory.ts'
 import { Attribute, BATCH_HEADER_BYTES, BatchField, readInt64 } from './batch-layout.ts'
 import { CODECS, decompress } from './compression.ts'
 import type { RecordSet } from './record-batch-reader.ts'
@@ -58,7 +59,7 @@ export class JoinedBatches {
     return added
   }
 
-  /** All that was added. Every batch that is a view of what is lent holds it from now on. */
+  /** All that was added. Every batch holds what it lies in from now on. */
   finish(): RecordBatch[] {
     this.#close()
     return this.#batches
@@ -83,7 +84,8 @@ export class JoinedBatches {
     parseRecords({ bytes, start: 0, end: bytes.length }, context, columns, 0, 0)
     if (columns.count === 0) return NOTHING
     this.#close()
-    const batch: RecordBatch = { topic, partition, bytes, baseOffset, ...columns.finish() }
+    const lease = leaseOf(columns, undefined)
+    const batch: RecordBatch = { topic, partition, bytes, baseOffset, lease, ...columns.finish() }
     this.#batches.push(batch)
     return { records: batch.count, bytes: memoryOf(batch) }
   }
@@ -135,9 +137,19 @@ class Joined {
     if (this.#columns.count === 0) return undefined
     const { topic, partition, bytes, loan } = this.#set
     const { start, baseOffset } = this
-    const columns = this.#columns.finish()
-    return { topic, partition, bytes: bytes.subarray(start, this.#end), baseOffset, lease: loan?.hold(), ...columns }
+    const lease = leaseOf(this.#columns, loan)
+    const records = bytes.subarray(start, this.#end)
+    return { topic, partition, bytes: records, baseOffset, lease, ...this.#columns.finish() }
   }
+}
+
+/** Of one batch: of its columns, and of the answer in which its records lie. */
+function leaseOf(columns: RecordColumns, answer: Loan | undefined): Loan {
+  answer?.hold()
+  return new Loan(() => {
+    columns.giveBack()
+    answer?.letGo()
+  })
 }
 
 function contextOf({ fetchOffset }: RecordSet, header: BatchHeader): RecordsContext {

@@ -44,12 +44,6 @@ const OWN_HEADERS = [
 
 const SHA256_DIGITS = 16
 
-/** Batches kept for reuse: one of a transaction under way, and one of the next. */
-const MAX_SPARE = 2
-
-/** A spare that one huge record has stretched beyond this many full batches is let go. */
-const MAX_SPARE_STRETCH = 2
-
 /**
  * Writes predictions and dead letters as record batches, in the form that README.md ("A prediction") promises.
  *
@@ -67,7 +61,6 @@ export class KafkaOutputWriter implements OutputWriter {
   #modelHeaders: ModelHeaders | undefined
   /** Since the last `take`, in the order in which they were opened. */
   #open: RecordBatchWriter[] = []
-  #spare: RecordBatchWriter[] = []
   #records = 0
 
   constructor(options: OutputOptions) {
@@ -115,13 +108,9 @@ export class KafkaOutputWriter implements OutputWriter {
     return taken
   }
 
-  /** Takes batches back that `take` gave, for reuse: nobody may read them or their sealed bytes any more. */
+  /** Takes batches back that `take` gave: nobody may read them or their sealed bytes any more. */
   recycle(batches: readonly RecordBatchWriter[]): void {
-    const largest = Math.max(this.#options.maxBatchBytes * MAX_SPARE_STRETCH, RecordBatchWriter.FIRST_CAPACITY)
-    for (const batch of batches) {
-      if (this.#spare.length === MAX_SPARE) return
-      if (batch.capacity <= largest) this.#spare.push(batch)
-    }
+    for (const batch of batches) batch.free()
   }
 
   /** Throws away what was written and not taken: the task starts over from its committed offset. */
@@ -183,9 +172,7 @@ export class KafkaOutputWriter implements OutputWriter {
   }
 
   #openBatch(topic: TopicBatches, partition: number): RecordBatchWriter {
-    const writer = this.#spare.pop() ?? new RecordBatchWriter()
-    writer.open(topic.topic, partition, this.#options.maxBatchBytes)
-    topic.setCurrent(partition, writer)
+    const writer = topic.open(partition, this.#options.maxBatchBytes)
     this.#open.push(writer)
     return writer
   }
@@ -244,6 +231,8 @@ class TopicBatches {
   readonly #inputPartitions: number
   readonly #partitions: number
   readonly #current = new Map<number, RecordBatchWriter>()
+  /** Bytes of the last batch that was written. */
+  #usual = 0
 
   constructor(topic: string, inputPartitions: number, partitions: number) {
     this.topic = topic
@@ -255,11 +244,18 @@ class TopicBatches {
     return this.#current.get(partition)
   }
 
-  setCurrent(partition: number, writer: RecordBatchWriter): void {
+  /** Begins the next batch of a partition, which will probably be as large as those before. */
+  open(partition: number, maxBytes: number): RecordBatchWriter {
+    const last = this.#current.get(partition)
+    if (last !== undefined) this.#usual = last.length
+    const writer = new RecordBatchWriter()
+    writer.open(this.topic, partition, maxBytes, this.#usual)
     this.#current.set(partition, writer)
+    return writer
   }
 
   clear(): void {
+    for (const { length } of this.#current.values()) this.#usual = length
     this.#current.clear()
   }
 

@@ -2,6 +2,7 @@ import { crc32c } from '@node-rs/crc32'
 import { COLUMNS, Column, type RecordBatch } from '../core/record-batch.ts'
 import { Attribute, BATCH_HEADER_BYTES, BatchField, LENGTH_PREFIX_BYTES, MAGIC, writeInt64 } from './batch-layout.ts'
 import { CODECS, type Codec, compress } from './compression.ts'
+import { memoryPool } from './memory-pool.ts'
 import { sizeOfVarint, sizeOfVarlong, writeVarint, writeVarlong } from './varint.ts'
 
 /** Below this, a loop copies faster than a call into the runtime. */
@@ -21,24 +22,26 @@ export interface SealOptions {
 export interface SealedBatch {
   readonly topic: string
   readonly partition: number
-  /** Header and records. Uncompressed, a view of the writer's memory: valid until the writer is opened again. */
+  /** Header and records. Uncompressed, a view of the writer's memory: valid until the writer is freed. */
   readonly bytes: Buffer
   readonly records: number
 }
 
+const NO_SLAB: Buffer<ArrayBuffer> = Buffer.from(new ArrayBuffer(0))
+
+/** Memory that a batch begins with at least. */
+const FIRST_BYTES = 64 * 1024
+
 /**
- * One record batch under construction, in one growing piece of memory that is kept when the next batch is opened. The
- * header's place is left free and filled by `seal`; a record is written in one pass: `begin`, then `append` until its
+ * One record batch under construction, in one growing piece of memory that `free` gives back to the pool. The header's
+ * place is left free and filled by `seal`; a record is written in one pass: `begin`, then `append` until its
  * headers are complete. Layout: https://kafka.apache.org/documentation/#recordbatch.
  */
 export class RecordBatchWriter {
-  /** Bytes of memory that a new writer holds. */
-  static readonly FIRST_CAPACITY = 64 * 1024
-
   #topic = ''
   #partition = 0
   #maxBytes = 0
-  #slab = Buffer.allocUnsafeSlow(RecordBatchWriter.FIRST_CAPACITY)
+  #slab: Buffer<ArrayBuffer> = NO_SLAB
   #at = BATCH_HEADER_BYTES
   #recordEnd = BATCH_HEADER_BYTES
   #records = 0
@@ -60,13 +63,17 @@ export class RecordBatchWriter {
     return this.#records
   }
 
-  /** Bytes of memory held, whatever is in it. */
-  get capacity(): number {
-    return this.#slab.length
+  /** Bytes so far, header included. */
+  get length(): number {
+    return this.#at
   }
 
-  /** Begins an empty batch of at most `maxBytes`, header included. What the last one returned is no longer valid. */
-  open(topic: string, partition: number, maxBytes: number): void {
+  /**
+   * Begins an empty batch. What the last one returned is no longer valid.
+   * @param maxBytes that it may have, header included
+   * @param expected bytes that it will probably have
+   */
+  open(topic: string, partition: number, maxBytes: number, expected = 0): void {
     this.#topic = topic
     this.#partition = partition
     this.#maxBytes = maxBytes
@@ -74,6 +81,13 @@ export class RecordBatchWriter {
     this.#recordEnd = BATCH_HEADER_BYTES
     this.#records = 0
     this.#shared = undefined
+    if (this.#slab === NO_SLAB) this.#slab = slabOf(Math.max(FIRST_BYTES, expected))
+  }
+
+  /** Gives the memory back: nobody may read the batch or its sealed bytes any more, nor write to it before it is opened. */
+  free(): void {
+    memoryPool.giveBack(this.#slab.buffer)
+    this.#slab = NO_SLAB
   }
 
   /**
@@ -199,17 +213,20 @@ export class RecordBatchWriter {
   }
 
   #grow(needed: number): void {
-    let size = this.#slab.length
-    while (size < needed) size *= 2
-    const slab = Buffer.allocUnsafeSlow(size)
-    this.#slab.copy(slab, 0, 0, this.#at)
-    this.#slab = slab
+    const before = this.#slab
+    this.#slab = slabOf(Math.max(needed, 2 * before.length))
+    before.copy(this.#slab, 0, 0, this.#at)
+    memoryPool.giveBack(before.buffer)
   }
 
   #requireWhole(): void {
     if (this.#at === this.#recordEnd) return
     throw new RangeError(`${this.#recordEnd - this.#at} bytes of the last record's headers are missing`)
   }
+}
+
+function slabOf(bytes: number): Buffer<ArrayBuffer> {
+  return Buffer.from(memoryPool.take(bytes)) as Buffer<ArrayBuffer>
 }
 
 function sizeOfField(length: number): number {

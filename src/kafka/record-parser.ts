@@ -1,4 +1,5 @@
-import { COLUMNS, Column, type RecordBatch } from '../core/record-batch.ts'
+import { COLUMN_BYTES, COLUMNS, Column, type RecordBatch } from '../core/record-batch.ts'
+import { memoryPool } from './memory-pool.ts'
 import { MalformedBytesError, VarintReader } from './varint.ts'
 
 /** A record is at least this long: seven fields of a byte each. */
@@ -22,35 +23,44 @@ export interface RecordsSection {
   readonly end: number
 }
 
-/** Columns as in core's RecordBatch, which grow from one batch of the log to the next. */
+/** Columns as in core's RecordBatch, which grow from one batch of the log to the next, in memory of the pool. */
 export class RecordColumns {
   count = 0
   columns: Int32Array
   timestamps: Float64Array
+  #capacity: number
+  #memory: ArrayBuffer
 
-  /** @param capacity records that are expected; more find room, too */
-  constructor(capacity: number) {
-    this.columns = new Int32Array(capacity * COLUMNS)
-    this.timestamps = new Float64Array(capacity)
+  /** @param records that are expected; more find room, too */
+  constructor(records: number) {
+    this.#memory = memoryPool.take(records * COLUMN_BYTES)
+    this.#capacity = Math.floor(this.#memory.byteLength / COLUMN_BYTES)
+    this.timestamps = new Float64Array(this.#memory, 0, this.#capacity)
+    this.columns = new Int32Array(this.#memory, this.timestamps.byteLength, this.#capacity * COLUMNS)
   }
 
   /** Makes room for so many records besides those that are there. */
   reserve(records: number): void {
     const needed = this.count + records
-    if (needed <= this.timestamps.length) return
-    const { columns, timestamps } = this
-    const capacity = Math.max(needed, 2 * timestamps.length)
-    this.columns = new Int32Array(capacity * COLUMNS)
-    this.columns.set(columns)
-    this.timestamps = new Float64Array(capacity)
-    this.timestamps.set(timestamps)
+    if (needed <= this.#capacity) return
+    const grown = new RecordColumns(Math.max(needed, 2 * this.#capacity))
+    grown.columns.set(this.columns)
+    grown.timestamps.set(this.timestamps)
+    memoryPool.giveBack(this.#memory)
+    this.columns = grown.columns
+    this.timestamps = grown.timestamps
+    this.#capacity = grown.#capacity
+    this.#memory = grown.#memory
   }
 
-  /** The records so far. */
+  /** The records so far. When all is done that is to be done with them, `giveBack` takes the memory. */
   finish(): Pick<RecordBatch, 'count' | 'columns' | 'timestamps'> {
     const { count, columns, timestamps } = this
-    if (count === timestamps.length) return { count, columns, timestamps }
     return { count, columns: columns.subarray(0, count * COLUMNS), timestamps: timestamps.subarray(0, count) }
+  }
+
+  giveBack(): void {
+    memoryPool.giveBack(this.#memory)
   }
 }
 

@@ -1,4 +1,5 @@
 import { answerMemory } from '../../../src/kafka/answer-memory.ts'
+import { memoryPool } from '../../../src/kafka/memory-pool.ts'
 import type { FakeBroker } from './fake-broker.ts'
 import type { JoinGroupRequest } from './group-requests.ts'
 
@@ -6,7 +7,7 @@ const LENT_BYTES = 128 * 1024
 
 /** Whoever reads of an answer after the last one let go of it finds no record there. */
 const OVERWRITTEN = 0xdb
-answerMemory.watch(memory => new Uint8Array(memory, 0, 4096).fill(OVERWRITTEN))
+memoryPool.watch(memory => new Uint8Array(memory, 0, Math.min(memory.byteLength, 4096)).fill(OVERWRITTEN))
 
 /** A Fetch answer in memory that is lent, as large ones are on a real connection. */
 function lent(answer: Buffer): Buffer {

@@ -1,0 +1,55 @@
+/** Smaller pieces come from the allocator: it is good at them. */
+const LEAST_BYTES = 16 * 1024
+
+/** Larger ones are rare: a record of more than `message.max.bytes`, or a broker of many partitions. */
+const MOST_BYTES = 32 * 1024 * 1024
+
+/** What is kept of memory that is not in use. */
+const KEPT_BYTES = 48 * 1024 * 1024
+
+/**
+ * Large pieces of memory that are used again and again: what is fetched, where its parts are, what is published.
+ *
+ * Each is megabytes a second. Fresh memory has to be mapped page by page, is cold, and what lies outside of the heap drives
+ * the garbage collector: a third of the time of a worker that had nothing else to do. Whoever took a piece may give it
+ * back, once; what is never given back, because a task or a connection ended in between, is left to the garbage collector.
+ */
+export class MemoryPool {
+  #onFree: (memory: ArrayBuffer) => void = () => {}
+  /** By size, a power of two; the last one given back is the warmest, and taken first. */
+  readonly #free = new Map<number, ArrayBuffer[]>()
+  #freeBytes = 0
+
+  /** Bytes that are kept, and not in use. */
+  get freeBytes(): number {
+    return this.#freeBytes
+  }
+
+  /** Is told of memory that was given back: tests overwrite it, so that who still reads it is found out. */
+  watch(onFree: (memory: ArrayBuffer) => void): void {
+    this.#onFree = onFree
+  }
+
+  /** At least so many bytes, of whatever content, from the beginning of an `ArrayBuffer` of their own. */
+  take(bytes: number): ArrayBuffer {
+    const size = bytes < LEAST_BYTES || bytes > MOST_BYTES ? bytes : 2 ** Math.ceil(Math.log2(bytes))
+    const memory = this.#free.get(size)?.pop()
+    if (memory === undefined) return Buffer.allocUnsafeSlow(size).buffer
+    this.#freeBytes -= size
+    return memory
+  }
+
+  /** Takes back what `take` gave: nobody may read or write it any more. */
+  giveBack(memory: ArrayBuffer): void {
+    this.#onFree(memory)
+    const size = memory.byteLength
+    if (size < LEAST_BYTES || size > MOST_BYTES || this.#freeBytes + size > KEPT_BYTES) return
+    const free = this.#free.get(size)
+    if (free === undefined) this.#free.set(size, [memory])
+    else free.push(memory)
+    this.#freeBytes += size
+  }
+}
+
+/** Of this thread. */
+export const memoryPool = new MemoryPool()
