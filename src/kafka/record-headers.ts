@@ -101,15 +101,16 @@ export class HeaderFilter {
 
   /** Looks at record `index` of `batch`, whose headers were checked when it was read. */
   select(batch: RecordBatch, index: number): void {
+    if (this.#ranges.length > 0) this.#ranges.length = 0 // which takes long even where nothing changes
+    this.#length = 0
+    this.#count = 0
     const at = index * COLUMNS
+    if (batch.columns[at + Column.headerCount] === 0) return
     const reader = this.#reader
     reader.bytes = batch.bytes
     reader.at = batch.columns[at + Column.headersStart]!
     reader.end = batch.columns[at + Column.headersEnd]!
     this.#source = batch.bytes
-    this.#ranges.length = 0
-    this.#length = 0
-    this.#count = 0
     while (reader.at < reader.end) this.#next(reader)
   }
 

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { offsetOf, type RecordBatch, valueBytes } from '../../src/core/record-batch.ts'
 import { MicroBatch } from '../../src/pipeline/micro-batch.ts'
 import { Part, TaskRun } from '../../src/pipeline/task-run.ts'
 import { batchOf, fetched } from './fake-codec.ts'
 import { FakePool } from './fake-pool.ts'
+import { LentBatch, timesLetGo } from './lent-batch.ts'
 import { inFlightLimits } from './task-harness.ts'
 
 const newRun = (start = 0, onSettled = () => {}) => new TaskRun(start, inFlightLimits({}).open(), onSettled)
@@ -93,4 +95,68 @@ test('an abandoned run wakes whoever waits for it and holds nothing', async () =
   run.abandon()
   await run.wake.wait()
   assert.deepEqual([run.undecoded.length, run.parts.length, run.over], [0, 0, true])
+})
+
+/** What the records of a batch say, and where they are. */
+const contentOf = (batch: RecordBatch) =>
+  Array.from({ length: batch.count }, (_, i) => [
+    offsetOf(batch, i),
+    batch.timestamps[i],
+    valueBytes(batch, i)!.toString(),
+  ])
+const record = (offset: number) => [offset, offset * 10, `${offset}`]
+
+test('a run that waits for a schema holds nothing that is lent: it has copies of what is to be decoded', () => {
+  const run = newRun()
+  const lent = [new LentBatch([0, 1]), new LentBatch([2, 5, 6]), new LentBatch([7])]
+  run.queue(
+    fetched(
+      lent.map(({ batch }) => batch),
+      8,
+    ),
+  )
+  const { bytes: held } = run.holding
+  decode(run, 2)
+  const half = decode(run, 1)
+  run.block(9)
+  assert.deepEqual(timesLetGo(lent), [0, 1, 1], 'what is decoded will soon be out')
+  assert.deepEqual(run.undecoded.map(({ batch }) => contentOf(batch)), [[2, 5, 6].map(record), [record(7)]])
+  assert.deepEqual(run.undecoded.map(({ batch, cursor }) => [batch.lease, cursor]), [[undefined, 1], [undefined, 0]])
+  assert.equal(half.queued.batch, run.undecoded[0]!.batch, 'the part of it that is under way reads the copy, too')
+  assert.deepEqual([half.endOffset, run.holding.bytes], [3, held])
+})
+
+test('what comes while a run waits for a schema is copied at once; afterwards nothing is', () => {
+  const run = newRun()
+  const waiting = [new LentBatch([0]), new LentBatch([1, 2])]
+  run.block(9)
+  run.queue(
+    fetched(
+      waiting.map(({ batch }) => batch),
+      3,
+    ),
+  )
+  assert.deepEqual(timesLetGo(waiting), [1, 1])
+  assert.deepEqual(run.undecoded.map(({ batch }) => contentOf(batch)), [[record(0)], [1, 2].map(record)])
+  run.block(10)
+  run.unblock()
+  const later = new LentBatch([3])
+  run.queue(fetched([later.batch], 4))
+  assert.equal(run.undecoded.at(-1)!.batch, later.batch)
+  assert.deepEqual(timesLetGo([...waiting, later]), [1, 1, 0])
+})
+
+test('an abandoned run lets go of nothing: what it read may still be read by somebody', () => {
+  const run = newRun()
+  const lent = [new LentBatch([0, 1]), new LentBatch([2, 3]), new LentBatch([4])]
+  run.queue(
+    fetched(
+      lent.map(({ batch }) => batch),
+      5,
+    ),
+  )
+  const parts = [decode(run, 2), decode(run, 1)]
+  run.abandon()
+  for (const part of parts) part.settled()
+  assert.deepEqual(timesLetGo(lent), [0, 0, 0])
 })
