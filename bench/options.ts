@@ -12,7 +12,6 @@ What is measured (throughput, unless one of these is given):
   --throughput       records a second, processor time and memory, catching up with a full topic
   --latency          Poisson arrivals at --rates, and an overload: percentiles at a read_committed reader
   --scale            1 to 256 partitions with 1, 2 and 4 replicas
-  --guard            only what CI does: has the worker become slower, compared with the echo?
 
 How:
   --workload NAME    ${WORKLOADS.join(', ')}; may be repeated. Unless given: all but
@@ -34,7 +33,6 @@ Example: npm run bench -- --workload iris --runs 3 --peers`
 /** What was asked for. */
 export interface BenchOptions {
   readonly sections: { readonly throughput: boolean; readonly latency: boolean; readonly scale: boolean }
-  readonly guard: boolean
   /** Undefined where none was named. */
   readonly workloads: readonly WorkloadName[] | undefined
   readonly peers: boolean
@@ -57,7 +55,6 @@ export function readBenchOptions(): BenchOptions {
     throughput: { type: 'boolean', default: false },
     latency: { type: 'boolean', default: false },
     scale: { type: 'boolean', default: false },
-    guard: { type: 'boolean', default: false },
     workload: { type: 'string', multiple: true },
     peers: { type: 'boolean', default: false },
     runs: { type: 'string' },
@@ -69,13 +66,12 @@ export function readBenchOptions(): BenchOptions {
     json: { type: 'boolean', default: false },
     record: { type: 'boolean', default: false },
   })
-  const { throughput, latency, scale, guard, peers, quick, json, record } = given
+  const { throughput, latency, scale, peers, quick, json, record } = given
   const seconds = (workload: WorkloadName) => (quick ? QUICK.seconds : PLANS[workload].seconds)
   const records = (workload: WorkloadName) => Math.ceil(PLANS[workload].records * (quick ? QUICK.share : 1))
   for (const option of ['seconds', 'records'] as const) wholeNumber(option, given[option], 1, 1)
   return {
     sections: { throughput: throughput || !(latency || scale), latency, scale },
-    guard,
     workloads: given.workload?.map(workloadNamed),
     peers,
     runs: wholeNumber('runs', given.runs, quick ? QUICK.runs : 5, 1),

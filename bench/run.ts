@@ -1,7 +1,6 @@
 // Throughput and latency of the worker beside its limits and its peers, in the same run, on a broker of its own.
 
 import { consume, echo, worker } from './contenders.ts'
-import { guard, RUNS, SECONDS } from './guard.ts'
 import { measureOpenLoop } from './open-loop.ts'
 import { type BenchOptions, readBenchOptions } from './options.ts'
 import { PEERS } from './peers/index.ts'
@@ -37,8 +36,7 @@ const QUICK_SCALE = { partitions: [1, 16], replicas: [1, 2], seconds: 2, records
 const options = readBenchOptions()
 const say = (line: string) => console.error(line)
 
-if (options.guard) await guard({ runs: RUNS, seconds: SECONDS, json: options.json })
-else await bench(options)
+await bench(options)
 
 async function bench({ sections: wanted, json, record: recorded }: BenchOptions): Promise<void> {
   if (options.peers) for (const peer of PEERS) await peer.prepare(say)

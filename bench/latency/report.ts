@@ -1,3 +1,4 @@
+import { markdownTable } from '../report/markdown.ts'
 import type { LatencyResult } from './measure.ts'
 import type { Summary } from './summary.ts'
 
@@ -31,7 +32,7 @@ const HEADER = [
 /** A Markdown table with a line for each step of each measurement. */
 export function latencyTable(rows: readonly Row[]): string {
   const lines = rows.flatMap(row => row.result.steps.map((step, i) => cellsOf(row, step, i === 0)))
-  return [HEADER, HEADER.map(() => '---'), ...lines].map(cells => `| ${cells.join(' | ')} |`).join('\n')
+  return markdownTable(HEADER, lines)
 }
 
 /** What concerns the whole run stands in its first line. */
