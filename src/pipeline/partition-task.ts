@@ -2,23 +2,23 @@ import { Backoff, LONGEST_BROKER_WAIT_MS } from '../core/backoff.ts'
 import { asSluiceError, type ErrorCode } from '../core/errors.ts'
 import { type FetchedRecords, memoryOf, offsetOf } from '../core/record-batch.ts'
 import { FencedError, type FetchTarget, type Room } from '../core/transaction.ts'
-import { type CommitMoment, commitDueIn } from './commit-pace.ts'
+import { CommitLoop, type CommittingTask, type Settled } from './commit-loop.ts'
 import { DecodeStage } from './decode-stage.ts'
 import type { MicroBatch } from './micro-batch.ts'
 import { emitPart } from './output-stage.ts'
 import type { RowSource } from './row-sources.ts'
 import { STATE_AT_END, type TaskEnd, type TaskOptions, type TaskState } from './task-contract.ts'
-import { type Settled, TaskRun } from './task-run.ts'
+import { TaskRun } from './task-run.ts'
 import { Trouble } from './trouble.ts'
 
 /**
  * One input partition that this replica owns. It keeps the order of its records, owns one transactional producer, and
  * moves the partition's offset only in the transaction that carries the output of the records below it.
  *
- * Group commit: what settles while a transaction runs, or waits for its turn, goes along. When one begins is for
- * `commitDueIn` to say, and how many at once for `CommitTurns`; no promise per record.
+ * It fetches, has its records decoded and batched by others, writes their output in order, and leaves it to a `CommitLoop`
+ * when to commit; what is lost on the way, it does again.
  */
-export class PartitionTask implements FetchTarget, RowSource {
+export class PartitionTask implements FetchTarget, RowSource, CommittingTask {
   readonly topic: string
   readonly partition: number
   readonly #options: TaskOptions
@@ -47,7 +47,7 @@ export class PartitionTask implements FetchTarget, RowSource {
       stop: this.#stop.signal,
       onUnblocked: () => options.batcher.offer(this),
     })
-    this.#run = new TaskRun(0, options.inFlight.open(), () => {})
+    this.#run = this.#runFrom(0)
     this.#run.over = true
   }
 
@@ -57,7 +57,8 @@ export class PartitionTask implements FetchTarget, RowSource {
 
   /** For the status page. */
   get progress() {
-    const { position, committedOffset, holding } = this.#run
+    const { position, commits } = this.#run
+    const { committedOffset, holding } = commits
     return { position, committedOffset, inFlight: holding.records, endOffset: this.#endOffset, paused: this.#paused }
   }
 
@@ -67,7 +68,7 @@ export class PartitionTask implements FetchTarget, RowSource {
     while (end === undefined) {
       try {
         await this.#initialise()
-        await this.#commitUntilStopped(this.#run)
+        await this.#run.commits.run(this)
         end = { how: 'closed' }
       } catch (error) {
         end = this.#endAfter(error)
@@ -87,14 +88,14 @@ export class PartitionTask implements FetchTarget, RowSource {
     if (this.#state === 'RUNNING') {
       this.#state = 'DRAINING'
       this.#run.undecoded.length = 0
-      this.#run.wake.notify()
+      this.#run.commits.wake()
     } else this.abort()
   }
 
   /** Ends without committing what is in flight. */
   abort(): void {
     this.#stop.abort()
-    this.#run.wake.notify()
+    this.#run.commits.wake()
   }
 
   // FetchTarget
@@ -106,7 +107,7 @@ export class PartitionTask implements FetchTarget, RowSource {
   get room(): Room | undefined {
     // After a failure the run is about to be dropped: nobody would take what a fetch brings.
     if (this.#state !== 'RUNNING' || this.#failure !== undefined) return undefined
-    const { room } = this.#run.holding
+    const { room } = this.#run.commits.holding
     if (this.#paused === (room !== undefined)) {
       this.#paused = room === undefined
       this.#options.telemetry.paused(this.#paused)
@@ -122,13 +123,13 @@ export class PartitionTask implements FetchTarget, RowSource {
     if (records > 0) {
       this.#options.telemetry.recordsIn(records)
       this.#options.batcher.offer(this)
-    } else if (this.#run.dirty) this.#run.wake.notify()
+    } else if (this.#run.commits.dirty) this.#run.commits.wake()
     this.#reportLag()
   }
 
   fail(error: Error): void {
     this.#failure = error
-    this.#run.wake.notify()
+    this.#run.commits.wake()
   }
 
   // RowSource
@@ -156,8 +157,7 @@ export class PartitionTask implements FetchTarget, RowSource {
     )
     if (start === undefined) return
     this.#failure = undefined
-    const run = new TaskRun(start.offset, this.#options.inFlight.open(), () => this.#emitSettled(run))
-    this.#run = run
+    this.#run = this.#runFrom(start.offset)
     if (this.#stop.signal.aborted) return
     this.#state = 'RUNNING'
     this.#trouble.passed('start', 'decode')
@@ -167,6 +167,12 @@ export class PartitionTask implements FetchTarget, RowSource {
     this.#options.onWanted()
   }
 
+  #runFrom(start: number): TaskRun {
+    const commits = new CommitLoop(this.#options, start, this.#options.inFlight.open())
+    const run: TaskRun = new TaskRun(start, commits, () => this.#emitSettled(run))
+    return run
+  }
+
   /** Until then nothing is fetched, and a task that is to drain has nothing left to finish. */
   async #waitToStartOver(): Promise<void> {
     this.#state = 'INITIALISING'
@@ -174,7 +180,7 @@ export class PartitionTask implements FetchTarget, RowSource {
   }
 
   #discardRun(): void {
-    const held = this.#run.holding.records > 0
+    const held = this.#run.commits.holding.records > 0
     this.#run.abandon()
     this.#options.batcher.withdraw(this)
     if (held) this.#options.onWanted() // what it gives back is room for others
@@ -185,85 +191,64 @@ export class PartitionTask implements FetchTarget, RowSource {
     const { committer, encoder, telemetry, clock, maxOutputBytes } = this.#options
     if (!run.parts[0]?.done) return
     const startedAt = clock.now()
-    run.settledSince ??= startedAt
     while (run.parts[0]?.done) {
       const part = run.parts.shift()!
       const counts = emitPart(part, { output: committer.output, encoder, maxOutputBytes })
       part.microBatch?.letGo()
       telemetry.predictions(counts.predictions)
       for (const code of counts.deadLetters) telemetry.deadLetter(code)
-      run.settledOffset = part.endOffset
-      run.settledRecords += part.records
-      const { batch } = part.queued
-      run.settledTimestamps.push(batch.timestamps[part.from]!)
-      if (!part.endsBatch) continue
-      run.settledBytes += memoryOf(batch)
-      batch.lease?.letGo() // all that is said of its records has been copied to the output
+      const { records, endsBatch, queued, from } = part
+      const { batch } = queued
+      const settled = { records, bytes: endsBatch ? memoryOf(batch) : 0, timestamp: batch.timestamps[from]! }
+      run.commits.settle(part.endOffset, settled)
+      if (endsBatch) batch.lease?.letGo() // all that is said of its records has been copied to the output
     }
     telemetry.outputMs(clock.now() - startedAt)
-    run.wake.notify()
+    run.commits.wake()
   }
 
-  async #commitUntilStopped(run: TaskRun): Promise<void> {
-    const { turns } = this.#options
-    while (!this.#stop.signal.aborted) {
-      await run.wake.wait()
-      if (this.#failure !== undefined) throw this.#failure
-      if (run.dirty) {
-        const dueIn = this.#state === 'DRAINING' ? 0 : this.#commitDueIn(run)
-        if (dueIn > 0) run.wakeIn(dueIn, this.#options.clock)
-        else await turns.run(() => this.#commit(run))
-      }
-      if (this.#state === 'DRAINING' && run.parts.length === 0 && !run.dirty) return
-    }
+  // CommittingTask
+
+  get behind(): boolean {
+    return this.#endOffset > this.#run.position
   }
 
-  #commitDueIn(run: TaskRun): number {
-    const { clock, commitIntervalMs } = this.#options
-    const { lastCommitAt, lastCommitMs, settledSince, settledRecords, holding } = run
-    const moment: CommitMoment = {
-      now: clock.now(),
-      lastCommitAt,
-      lastCommitMs,
-      settledSince,
-      settled: settledRecords,
-      inFlight: holding.records,
-      behind: this.#endOffset > run.position,
-      full: holding.room === undefined,
-    }
-    return commitDueIn(moment, commitIntervalMs)
+  get draining(): boolean {
+    return this.#state === 'DRAINING'
   }
 
-  /** What settled while the task waited for its turn goes along; what happened to it meanwhile counts. */
-  async #commit(run: TaskRun): Promise<void> {
-    const { committer, telemetry, clock } = this.#options
-    if (this.#failure !== undefined || this.#stop.signal.aborted) return
-    const settled = run.takeSettled()
-    run.lastCommitAt = clock.now()
-    if (settled.since !== undefined) telemetry.commitWaitMs(run.lastCommitAt - settled.since)
-    await committer.commit(settled.offset)
-    run.lastCommitMs = clock.now() - run.lastCommitAt
-    telemetry.transaction('committed', run.lastCommitMs)
+  get idle(): boolean {
+    return this.#run.parts.length === 0
+  }
+
+  get stopped(): boolean {
+    return this.#stop.signal.aborted
+  }
+
+  get failure(): Error | undefined {
+    return this.#failure
+  }
+
+  begins({ since }: Settled): void {
+    const { telemetry, clock } = this.#options
+    if (since !== undefined) telemetry.commitWaitMs(clock.now() - since)
+  }
+
+  committed(settled: Settled, tookMs: number): void {
+    const { telemetry, batcher, clock } = this.#options
+    telemetry.transaction('committed', tookMs)
     this.#backoff.reset()
-    run.committedOffset = settled.offset
-    run.holding.giveBack(settled.records, settled.bytes)
-    this.#observe(settled)
-    this.#trouble.passed('start', 'fetch', 'commit')
-    this.#options.onWanted()
-    if (run.dirty) run.wake.notify()
-  }
-
-  #observe(settled: Settled): void {
-    const { batcher, clock } = this.#options
     if (settled.since !== undefined) batcher.delivered(clock.now() - settled.since)
     const now = clock.wallTime()
-    for (const timestamp of settled.timestamps) this.#options.telemetry.endToEndMs(Math.max(0, now - timestamp))
+    for (const timestamp of settled.timestamps) telemetry.endToEndMs(Math.max(0, now - timestamp))
     this.#reportLag()
+    this.#trouble.passed('start', 'fetch', 'commit')
+    this.#options.onWanted()
   }
 
   #reportLag(): void {
     const { telemetry } = this.#options
-    const { committedOffset, holding } = this.#run
+    const { committedOffset, holding } = this.#run.commits
     telemetry.lag(Math.max(0, this.#endOffset - committedOffset))
     telemetry.inFlight(holding.records, holding.bytes)
   }

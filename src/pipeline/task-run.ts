@@ -1,8 +1,6 @@
-import type { Clock, Timer } from '../core/clock.ts'
 import type { RecordFault } from '../core/errors.ts'
 import { type FetchedRecords, offsetOf, ownCopy, type RecordBatch } from '../core/record-batch.ts'
-import { Signal } from '../core/signal.ts'
-import type { Holding } from './in-flight.ts'
+import type { CommitLoop } from './commit-loop.ts'
 import type { BatchPart, MicroBatch } from './micro-batch.ts'
 
 /** A fetched batch on its way through the task. */
@@ -62,16 +60,6 @@ export class Part implements BatchPart {
   }
 }
 
-/** The content of one transaction: all that was settled when it began. */
-export interface Settled {
-  readonly offset: number
-  readonly records: number
-  readonly bytes: number
-  readonly timestamps: readonly number[]
-  /** When the first of its results were there, in the clock's milliseconds; undefined when it carries none. */
-  readonly since: number | undefined
-}
-
 /**
  * What a task holds between two initialisations of its producer. A re-initialisation throws the whole object away, and
  * with it every buffer and result of before; results that arrive later find that their run is over and are dropped.
@@ -81,41 +69,18 @@ export class TaskRun {
   readonly undecoded: QueuedBatch[] = []
   /** Decoded, in offset order; the head leaves when it is done, so that output keeps the order of input. */
   readonly parts: Part[] = []
-  /** What the commit loop waits for. */
-  readonly wake = new Signal()
   over = false
   /** Next offset to fetch. */
   position: number
-  /** Every record below is in the output writer or in a committed transaction. */
-  settledOffset: number
-  committedOffset: number
-  /** When its last transaction began, in the clock's milliseconds. */
-  lastCommitAt = Number.NEGATIVE_INFINITY
-  /** How long that took, in milliseconds. */
-  lastCommitMs = 0
-  /** Fetched and not yet committed. */
-  readonly holding: Holding
-  /** Of these, the records that the next transaction carries. */
-  settledRecords = 0
-  /** Bytes of the batches that are done with once it is committed. */
-  settledBytes = 0
-  /** Timestamps (ms since the epoch) of the oldest record of each part that the next transaction carries. */
-  settledTimestamps: number[] = []
-  /** When the first of what the next transaction carries was settled. */
-  settledSince: number | undefined
+  /** Of what has settled. */
+  readonly commits: CommitLoop
   #blockedOn: number | undefined
   readonly #onSettled: () => void
-  #alarm: Timer | undefined
 
-  /**
-   * @param holding of this run alone, which closes it
-   * @param onSettled is told when a part is done, while the run lasts
-   */
-  constructor(start: number, holding: Holding, onSettled: () => void) {
-    this.holding = holding
+  /** @param onSettled is told when a part is done, while the run lasts */
+  constructor(start: number, commits: CommitLoop, onSettled: () => void) {
     this.position = start
-    this.settledOffset = start
-    this.committedOffset = start
+    this.commits = commits
     this.#onSettled = onSettled
   }
 
@@ -126,11 +91,11 @@ export class TaskRun {
       const batch = this.#blockedOn === undefined ? came : ownCopy(came)
       this.undecoded.push({ batch, cursor: 0, endOffset: offsetOf(batch, batch.count - 1) + 1 })
       records += batch.count
-      this.holding.take(batch)
+      this.commits.holding.take(batch)
     }
     this.position = fetched.nextOffset
     const last = this.undecoded.at(-1) ?? this.parts.at(-1)?.queued
-    if (last === undefined) this.settledOffset = fetched.nextOffset
+    if (last === undefined) this.commits.skip(fetched.nextOffset)
     else last.endOffset = fetched.nextOffset
     return records
   }
@@ -154,42 +119,13 @@ export class TaskRun {
     this.#onSettled()
   }
 
-  /** Wakes the commit loop in a while, whatever else happens; once, however often it is asked for. */
-  wakeIn(delayMs: number, clock: Clock): void {
-    this.#alarm?.cancel()
-    this.#alarm = clock.after(delayMs, () => this.wake.notify())
-  }
-
-  /** What a transaction that starts now carries; counting begins anew. */
-  takeSettled(): Settled {
-    const settled = {
-      offset: this.settledOffset,
-      records: this.settledRecords,
-      bytes: this.settledBytes,
-      timestamps: this.settledTimestamps,
-      since: this.settledSince,
-    }
-    this.settledRecords = 0
-    this.settledBytes = 0
-    this.settledTimestamps = []
-    this.settledSince = undefined
-    return settled
-  }
-
-  /** Whether a transaction has something to do. */
-  get dirty(): boolean {
-    return this.settledOffset > this.committedOffset
-  }
-
   /** Ends the run: its micro-batches are let go of, its results will be ignored. */
   abandon(): void {
     this.over = true
-    this.#alarm?.cancel()
-    this.holding.close()
     this.undecoded.length = 0
     for (const part of this.parts.splice(0)) {
       if (part.done) part.microBatch?.letGo()
     }
-    this.wake.notify()
+    this.commits.close()
   }
 }

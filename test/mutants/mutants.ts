@@ -131,8 +131,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: TASK,
-        find: 'new TaskRun(start.offset, ',
-        replace: 'new TaskRun(Math.max(start.offset, this.#run.settledOffset), ',
+        find: 'this.#run = this.#runFrom(start.offset)',
+        replace: 'this.#run = this.#runFrom(Math.max(start.offset, this.#run.commits.settledOffset))',
       },
     ],
   },
@@ -204,7 +204,13 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'committed-before-all-has-settled',
     harm: 'The offset covers records that are still in a session.',
-    edits: [{ file: RUN, find: 'offset: this.settledOffset,', replace: 'offset: this.position,' }],
+    edits: [
+      {
+        file: TASK,
+        find: 'run.commits.settle(part.endOffset, settled)',
+        replace: 'run.commits.settle(run.position, settled)',
+      },
+    ],
   },
   {
     name: 'offset-of-the-last-record',
@@ -222,8 +228,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/kafka/record-batch-reader.ts',
-        find: 'if (control || skipped ||',
-        replace: 'if (control ||',
+        find: 'return !control && !skipped &&',
+        replace: 'return !control &&',
       },
     ],
   },

@@ -8,7 +8,7 @@ import { Part, TaskRun } from '../../src/pipeline/task-run.ts'
 import { batchOf, range, textEncoder } from './fake-codec.ts'
 import { FakeOutput, prediction } from './fake-committer.ts'
 import { FakePool, predictionFor } from './fake-pool.ts'
-import { inFlightLimits, MODEL } from './task-harness.ts'
+import { commitLoop, MODEL } from './task-harness.ts'
 
 interface Options {
   /** Records that could not be decoded, by index. */
@@ -27,7 +27,7 @@ function emit(from: number, to: number, options: Options = {}) {
   const microBatch = new MicroBatch(new FakePool({ capacity: 16 }).acquire()!, 0, () => {})
   microBatch.model = { ...MODEL, provider: 'cpu' }
   const queued = { batch: batchOf(range(100, 120)), cursor: from, endOffset: 120 }
-  const part = new Part(new TaskRun(100, inFlightLimits({}).open(), () => {}), queued, firstRow)
+  const part = new Part(new TaskRun(100, commitLoop(100), () => {}), queued, firstRow)
   part.to = to
   part.microBatch = microBatch
   const outputs = microBatch.slot.outputs[0]!.data as Float64Array

@@ -2,6 +2,7 @@ import type { SluiceError } from '../../src/core/errors.ts'
 import { silentLog } from '../../src/core/log.ts'
 import type { TensorSlot } from '../../src/core/tensor.ts'
 import { Batcher } from '../../src/pipeline/batcher.ts'
+import { CommitLoop } from '../../src/pipeline/commit-loop.ts'
 import { CommitTurns } from '../../src/pipeline/commit-turns.ts'
 import { InFlightBudget } from '../../src/pipeline/in-flight.ts'
 import { PartitionTask } from '../../src/pipeline/partition-task.ts'
@@ -18,6 +19,13 @@ export const MODEL = { name: 'iris', version: '3', sha256: '0123456789abcdef' }
 export function inFlightLimits({ records = 100, bytes = 1 << 20 }): InFlightBudget {
   const limits = { records, bytes }
   return new InFlightBudget({ records: 2 * records, bytes: 2 * bytes }, limits)
+}
+
+/** The loop of a run that nobody serves. */
+export function commitLoop(start = 0): CommitLoop {
+  const clock = new FakeClock()
+  const options = { committer: new FakeCommitter(), turns: new CommitTurns(1, clock), clock, commitIntervalMs: 0 }
+  return new CommitLoop(options, start, inFlightLimits({}).open())
 }
 
 interface BenchOptions extends FakePoolOptions {

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { offsetOf, type RecordBatch, valueBytes } from '../../src/core/record-batch.ts'
+import { memoryOf, offsetOf, type RecordBatch, valueBytes } from '../../src/core/record-batch.ts'
 import { MicroBatch } from '../../src/pipeline/micro-batch.ts'
 import { Part, TaskRun } from '../../src/pipeline/task-run.ts'
 import { batchOf, fetched } from './fake-codec.ts'
 import { FakePool } from './fake-pool.ts'
 import { LentBatch, timesLetGo } from './lent-batch.ts'
-import { inFlightLimits } from './task-harness.ts'
+import { commitLoop } from './task-harness.ts'
 
-const newRun = (start = 0, onSettled = () => {}) => new TaskRun(start, inFlightLimits({}).open(), onSettled)
+const newRun = (start = 0, onSettled = () => {}) => new TaskRun(start, commitLoop(start), onSettled)
 
 /** Takes records up to index `to` of the batch at the head into a part, as decoding does. */
 function decode(run: TaskRun, to: number): Part {
@@ -25,9 +25,9 @@ test('a fetch moves the position past all that it brought, and counts its record
   const run = newRun(5)
   assert.equal(run.queue(fetched([batchOf([5, 6]), batchOf([9])], 12)), 3)
   assert.equal(run.position, 12)
-  assert.equal(run.holding.records, 3)
-  assert.equal(run.settledOffset, 5)
-  assert.equal(run.dirty, false)
+  assert.equal(run.commits.holding.records, 3)
+  assert.equal(run.commits.settledOffset, 5)
+  assert.equal(run.commits.dirty, false)
 })
 
 test('the end of a part is behind its last record; that of a whole batch where the next begins', () => {
@@ -49,23 +49,12 @@ test('offsets without records count with the record before them, wherever that o
   const part = decode(decoded, 1)
   decoded.queue(fetched([], 4))
   assert.equal(part.endOffset, 4)
-  assert.equal(decoded.settledOffset, 0)
+  assert.equal(decoded.commits.settledOffset, 0)
 
   const empty = newRun()
   empty.queue(fetched([], 4))
-  assert.equal(empty.settledOffset, 4)
-  assert.equal(empty.dirty, true)
-})
-
-test('a transaction takes what has settled; counting begins anew', () => {
-  const run = newRun()
-  run.settledOffset = 7
-  run.settledRecords = 3
-  run.settledBytes = 300
-  run.settledTimestamps.push(70)
-  run.settledSince = 5
-  assert.deepEqual(run.takeSettled(), { offset: 7, records: 3, bytes: 300, timestamps: [70], since: 5 })
-  assert.deepEqual(run.takeSettled(), { offset: 7, records: 0, bytes: 0, timestamps: [], since: undefined })
+  assert.equal(empty.commits.settledOffset, 4)
+  assert.equal(empty.commits.dirty, true)
 })
 
 test('a settled part tells the run while it lasts, and lets go of its micro-batch once it is over', () => {
@@ -88,13 +77,13 @@ test('a settled part tells the run while it lasts, and lets go of its micro-batc
   assert.equal(pool.freeSlots, 1)
 })
 
-test('an abandoned run wakes whoever waits for it and holds nothing', async () => {
+test('an abandoned run holds nothing', () => {
   const run = newRun()
   run.queue(fetched([batchOf([0, 1])], 2))
   decode(run, 1)
   run.abandon()
-  await run.wake.wait()
   assert.deepEqual([run.undecoded.length, run.parts.length, run.over], [0, 0, true])
+  assert.deepEqual([run.commits.holding.records, run.commits.holding.bytes], [0, 0])
 })
 
 /** What the records of a batch say, and where they are. */
@@ -115,15 +104,24 @@ test('a run that waits for a schema holds nothing that is lent: it has copies of
       8,
     ),
   )
-  const { bytes: held } = run.holding
   decode(run, 2)
   const half = decode(run, 1)
   run.block(9)
   assert.deepEqual(timesLetGo(lent), [0, 1, 1], 'what is decoded will soon be out')
-  assert.deepEqual(run.undecoded.map(({ batch }) => contentOf(batch)), [[2, 5, 6].map(record), [record(7)]])
-  assert.deepEqual(run.undecoded.map(({ batch, cursor }) => [batch.lease, cursor]), [[undefined, 1], [undefined, 0]])
+  assert.deepEqual(
+    run.undecoded.map(({ batch }) => contentOf(batch)),
+    [[2, 5, 6].map(record), [record(7)]],
+  )
+  assert.deepEqual(
+    run.undecoded.map(({ batch, cursor }) => [batch.lease, cursor]),
+    [
+      [undefined, 1],
+      [undefined, 0],
+    ],
+  )
   assert.equal(half.queued.batch, run.undecoded[0]!.batch, 'the part of it that is under way reads the copy, too')
-  assert.deepEqual([half.endOffset, run.holding.bytes], [3, held])
+  assert.equal(half.endOffset, 3)
+  assert.equal(memoryOf(half.queued.batch), memoryOf(lent[1]!.batch), 'what was taken is what will be given back')
 })
 
 test('what comes while a run waits for a schema is copied at once; afterwards nothing is', () => {
@@ -137,7 +135,10 @@ test('what comes while a run waits for a schema is copied at once; afterwards no
     ),
   )
   assert.deepEqual(timesLetGo(waiting), [1, 1])
-  assert.deepEqual(run.undecoded.map(({ batch }) => contentOf(batch)), [[record(0)], [1, 2].map(record)])
+  assert.deepEqual(
+    run.undecoded.map(({ batch }) => contentOf(batch)),
+    [[record(0)], [1, 2].map(record)],
+  )
   run.block(10)
   run.unblock()
   const later = new LentBatch([3])
