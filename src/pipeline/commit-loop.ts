@@ -126,6 +126,7 @@ export class CommitLoop {
     const { turns } = this.#options
     while (!task.stopped) {
       await this.#woken.wait()
+      if (task.stopped) return
       if (task.failure !== undefined) throw task.failure
       if (this.dirty) {
         const dueIn = task.draining ? 0 : this.#dueIn(task.behind)
