@@ -54,6 +54,9 @@ export function createSocket({ host, port, ssl, onConnect }: SocketOptions): net
     heard = chunk
     speaking = speaker
   })
+  // kafkajs disconnects what is closed again and again, and each time a socket without a handle keeps a listener.
+  const { unref } = socket
+  socket.unref = () => (speaker.destroyed ? speaker : unref.call(speaker))
   return socket.setKeepAlive(true, KEEP_ALIVE_MS)
 }
 

@@ -301,3 +301,14 @@ test('the rest of a large answer that comes late, on a socket that was given up,
   assert.ok((await answer).equals(body))
   await connection.disconnect()
 })
+
+test('a closed connection that is disconnected again and again keeps nothing of it', async t => {
+  const { connection, next } = await connected(t)
+  const server = await next()
+  const { socket } = connection
+  server.destroy()
+  await once(socket, 'close')
+  const before = socket.listenerCount('connect')
+  for (let i = 0; i < 20; i++) await connection.disconnect()
+  assert.equal(socket.listenerCount('connect'), before)
+})
