@@ -28,7 +28,7 @@ const KINDS: ReadonlyMap<keyof BenchOptions['sections'], Kind> = new Map([
 ])
 /** Seconds of ONNX Runtime alone: it is steady at once. A heavy model is measured as long as the worker. */
 const RUNTIME_SECONDS = 3
-const LATENCY = { seconds: 20, overload: { probe: 10, before: 10, during: 30, after: 40 } }
+const LATENCY = { seconds: 12, overload: { probe: 10, before: 10, during: 30, after: 40 } }
 const QUICK_LATENCY = { seconds: 3, overload: { probe: 3, before: 2, during: 3, after: 5 } }
 const SCALE = { partitions: [1, 2, 4, 16, 64, 256], replicas: [1, 2, 4], seconds: 8, records: 2_000_000 }
 const QUICK_SCALE = { partitions: [1, 16], replicas: [1, 2], seconds: 2, records: 200_000 }
