@@ -94,9 +94,11 @@ function rssMiB(pid: number): number {
   return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024
 }
 
-function report({ minutes, rssMiB: rss, records, lag }: Sample): void {
+function report({ minutes, rssMiB: rss, heapMiB, externalMiB, records, lag }: Sample): void {
   const million = (records / 1e6).toFixed(1)
-  console.error(`${minutes.toFixed(1)} min: ${million} M records, ${lag} ahead, ${rss.toFixed(0)} MiB resident`)
+  const [resident, heap, buffers] = [rss, heapMiB, externalMiB].map(mib => mib.toFixed(0))
+  const memory = `${resident} MiB resident (heap ${heap}, buffers ${buffers})`
+  console.error(`${minutes.toFixed(1)} min: ${million} M records, ${lag} ahead, ${memory}`)
 }
 
 interface Third {

@@ -235,7 +235,7 @@ const SETTINGS = {
   maxInFlightRecords: set(
     'Limits',
     integer(1, 10_000_000),
-    65_536,
+    32_768,
     'Records of one partition that are read but not committed; then its reading pauses. A partition that catches up commits about half of it at a time.',
     { unit: 'records' },
   ),

@@ -4,8 +4,11 @@ const LEAST_BYTES = 16 * 1024
 /** Larger ones are rare: a record of more than `message.max.bytes`, or a broker of many partitions. */
 const MOST_BYTES = 32 * 1024 * 1024
 
-/** What is kept of memory that is not in use. */
-const KEPT_BYTES = 48 * 1024 * 1024
+/**
+ * What is kept of memory that is not in use: as much as may be in flight unless told otherwise. A pool that is too small for
+ * what goes in and out hands over to the allocator, which fragments: a worker at full load grew by 100 MiB.
+ */
+const KEPT_BYTES = 128 * 1024 * 1024
 
 /**
  * Large pieces of memory that are used again and again: what is fetched, where its parts are, what is published.
