@@ -36,7 +36,7 @@ export class AnswerMemory {
   }
 }
 
-/** Memory that was lent for one answer, held by who asked for it and by every batch of it. */
+/** Memory that was lent, with all who hold it: of an answer, who asked for it and every batch of it; of a batch, its task. */
 export class Loan implements Lease {
   readonly #takeBack: () => void
   #holders = 1

@@ -55,8 +55,10 @@ export interface PartitionRecords {
   readonly aborted: readonly AbortedTransaction[]
   /** Where the log stops being the one that `lastFetchedEpoch` was read from; then there are no records. */
   readonly diverging: EpochEnd | undefined
-  /** Record batches, for `readRecordBatches`: a view of the answer. */
+  /** Record batches, for `readRecordBatches`: a view of the answer, or a copy. */
   readonly records: Buffer
+  /** The memory that `records` lie in, if that is lent: the caller lets go of it. */
+  readonly loan: Loan | undefined
 }
 
 /** A leader epoch of a log, and the offset after its last record (KIP-101). */
@@ -65,25 +67,20 @@ export interface EpochEnd {
   readonly endOffset: number
 }
 
-/** What a broker answers. */
-export interface FetchAnswer {
-  readonly partitions: readonly PartitionRecords[]
-  /** The memory that all of it lies in, if that is lent: it is the caller's to let go of. */
-  readonly loan: Loan | undefined
-}
-
 /**
  * Fetches from a broker as a read_committed consumer without a session (Fetch version 13). Errors of partitions are
  * returned; an error of the whole request is thrown as kafkajs throws its own, like its connection errors.
  */
-export function fetchRecords(broker: KafkajsBroker, options: FetchOptions): Promise<FetchAnswer> {
-  return broker.connectionPool.send({
+export async function fetchRecords(broker: KafkajsBroker, options: FetchOptions): Promise<readonly PartitionRecords[]> {
+  const { partitions } = await broker.connectionPool.send({
     request: { ...API, encode: async () => encodeFetch(options) },
     response: { decode: async raw => decodeFetch(raw), parse: async response => requireSuccess(response) },
   })
+  return partitions
 }
 
-interface FetchResponse extends FetchAnswer {
+interface FetchResponse {
+  readonly partitions: readonly PartitionRecords[]
   readonly errorCode: number
   /** Named as kafkajs's connection reads it, to hold back the next request. */
   readonly clientSideThrottleTime: number
@@ -128,9 +125,12 @@ function decodeFetch(raw: Buffer): FetchResponse {
   const clientSideThrottleTime = reader.int32()
   const errorCode = reader.int16()
   reader.int32() // the session
-  const partitions = reader.compactArray(decodeTopic).flat()
+  const answers = reader.compactArray(decodeTopic).flat()
   reader.tags()
-  return { errorCode, clientSideThrottleTime, partitions, loan: answerMemory.loanOf(raw) }
+  const loan = answerMemory.loanOf(raw)
+  const partitions = answers.map(answer => lent(answer, raw, loan))
+  loan?.letGo()
+  return { errorCode, clientSideThrottleTime, partitions }
 }
 
 function decodeTopic(reader: WireReader): PartitionRecords[] {
@@ -157,11 +157,35 @@ function decodePartition(reader: WireReader, topicId: Uuid): PartitionRecords {
     if (tag === DIVERGING_EPOCH) diverging = { epoch: field.int32(), endOffset: field.int64() }
   })
   const ends = { highWatermark, lastStableOffset, logStartOffset }
-  return { topicId, partition, errorCode, ...ends, aborted, diverging, records }
+  return { topicId, partition, errorCode, ...ends, aborted, diverging, records, loan: undefined }
 }
 
 function decodeAborted(reader: WireReader): AbortedTransaction {
   const transaction = { producerId: reader.bigint64(), firstOffset: reader.int64() }
   reader.tags()
   return transaction
+}
+
+/** Of an answer: a partition that has less of it gets a copy. */
+const LEAST_SHARE = 1 / 8
+
+/** Answers up to this size are kept whole. */
+const SMALL_ANSWER_BYTES = 64 * 1024
+
+/**
+ * A view keeps the whole answer in memory, for as long as the slowest partition in it takes:
+ *
+ *   a batch with rows of A hangs ─▶ what A reads meanwhile is done, and waits behind them ─▶ B goes on, with megabytes in each
+ *   answer, and a few bytes of A ─▶ all these answers would stay
+ *
+ * So what is kept is at most eight times what is counted as in flight.
+ */
+function lent(answer: PartitionRecords, raw: Buffer, loan: Loan | undefined): PartitionRecords {
+  const { records } = answer
+  if (records.length === 0) return answer
+  if (raw.length <= SMALL_ANSWER_BYTES || records.length >= raw.length * LEAST_SHARE)
+    return { ...answer, loan: loan?.hold() }
+  const copy = answerMemory.lend(records.length)
+  copy.set(records)
+  return { ...answer, records: copy, loan: answerMemory.loanOf(copy) }
 }

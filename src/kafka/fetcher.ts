@@ -2,16 +2,9 @@ import { Backoff, LONGEST_BROKER_WAIT_MS } from '../core/backoff.ts'
 import { SluiceError } from '../core/errors.ts'
 import { Signal } from '../core/signal.ts'
 import type { FetchTarget } from '../core/transaction.ts'
-import type { Loan } from './answer-memory.ts'
 import { forgetBroker } from './cluster.ts'
 import { FetchPlan, type FetchPlanOptions, type Wanted } from './fetch-plan.ts'
-import {
-  type EpochEnd,
-  type FetchAnswer,
-  type FetchOptions,
-  fetchRecords,
-  type PartitionRecords,
-} from './fetch-protocol.ts'
+import { type EpochEnd, type FetchOptions, fetchRecords, type PartitionRecords } from './fetch-protocol.ts'
 import { leaderIdOf } from './offsets.ts'
 import { isConnectionTrouble, translate, typeOfCode } from './protocol-errors.ts'
 import { readRecordBatches } from './record-batch-reader.ts'
@@ -132,15 +125,17 @@ export class Fetcher {
     if (nodeId === NO_LEADER) throw new SluiceError('broker-unreachable', `A partition of ${topic} has no leader now.`)
     await cluster.refreshMetadataIfNecessary()
     const broker = await cluster.findBroker({ nodeId })
-    const { partitions, loan } = await this.#ask(broker, this.#plan.request(nodeId, wanted))
+    const answers = await this.#ask(broker, this.#plan.request(nodeId, wanted))
     let current = true
-    for (const answer of partitions) current = this.#deliver(answer, loan, wanted) && current
-    loan?.letGo()
+    for (const answer of answers) {
+      current = this.#deliver(answer, wanted) && current
+      answer.loan?.letGo()
+    }
     return current
   }
 
   /** A connection that did not answer may be half open: the next attempt gets a new one. */
-  async #ask(broker: KafkajsBroker, options: FetchOptions): Promise<FetchAnswer> {
+  async #ask(broker: KafkajsBroker, options: FetchOptions): Promise<readonly PartitionRecords[]> {
     try {
       return await fetchRecords(broker, options)
     } catch (error) {
@@ -154,7 +149,7 @@ export class Fetcher {
    * that, too: when the topic was deleted and created again, or its log truncated, it has to compare its committed offset
    * with what is there now.
    */
-  #deliver(answer: PartitionRecords, loan: Loan | undefined, wanted: readonly Wanted[]): boolean {
+  #deliver(answer: PartitionRecords, wanted: readonly Wanted[]): boolean {
     const asked = wanted.find(({ target }) => target.partition === answer.partition)
     if (asked === undefined) return true
     const { target, position, log } = asked
@@ -167,7 +162,7 @@ export class Fetcher {
         topic: target.topic,
         partition: answer.partition,
         bytes: answer.records,
-        loan,
+        loan: answer.loan,
         fetchOffset: position,
         aborted: answer.aborted,
         endOfLog: answer.highWatermark,

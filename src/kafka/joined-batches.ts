@@ -134,7 +134,10 @@ class Joined {
   }
 
   finish(): RecordBatch | undefined {
-    if (this.#columns.count === 0) return undefined
+    if (this.#columns.count === 0) {
+      this.#columns.giveBack()
+      return undefined
+    }
     const { topic, partition, bytes, loan } = this.#set
     const { start, baseOffset } = this
     const lease = leaseOf(this.#columns, loan)

@@ -19,7 +19,7 @@ const KEPT_BYTES = 128 * 1024 * 1024
  */
 export class MemoryPool {
   #onFree: (memory: ArrayBuffer) => void = () => {}
-  /** By size, a power of two; the last one given back is the warmest, and taken first. */
+  /** By size, a power of two, the size that was not asked for the longest first; the last one given back is taken first. */
   readonly #free = new Map<number, ArrayBuffer[]>()
   #freeBytes = 0
 
@@ -36,7 +36,8 @@ export class MemoryPool {
   /** At least so many bytes, of whatever content, from the beginning of an `ArrayBuffer` of their own. */
   take(bytes: number): ArrayBuffer {
     const size = bytes < LEAST_BYTES || bytes > MOST_BYTES ? bytes : 2 ** Math.ceil(Math.log2(bytes))
-    const memory = this.#free.get(size)?.pop()
+    const free = this.#use(size)
+    const memory = free.pop()
     if (memory === undefined) return Buffer.allocUnsafeSlow(size).buffer
     this.#freeBytes -= size
     return memory
@@ -46,11 +47,24 @@ export class MemoryPool {
   giveBack(memory: ArrayBuffer): void {
     this.#onFree(memory)
     const size = memory.byteLength
-    if (size < LEAST_BYTES || size > MOST_BYTES || this.#freeBytes + size > KEPT_BYTES) return
-    const free = this.#free.get(size)
-    if (free === undefined) this.#free.set(size, [memory])
-    else free.push(memory)
+    if (size < LEAST_BYTES || size > MOST_BYTES) return
+    this.#use(size).push(memory)
     this.#freeBytes += size
+    for (const [other, free] of this.#free) {
+      while (this.#freeBytes > KEPT_BYTES && free.length > 0) {
+        free.shift()
+        this.#freeBytes -= other
+      }
+    }
+  }
+
+  /** Those that are free of a size, which is asked for just now. */
+  #use(size: number): ArrayBuffer[] {
+    const free = this.#free.get(size) ?? []
+    if (size < LEAST_BYTES || size > MOST_BYTES) return free
+    this.#free.delete(size)
+    this.#free.set(size, free)
+    return free
   }
 }
 

@@ -231,8 +231,8 @@ class TopicBatches {
   readonly #inputPartitions: number
   readonly #partitions: number
   readonly #current = new Map<number, RecordBatchWriter>()
-  /** Bytes of the last batch that was written. */
-  #usual = 0
+  /** By partition: bytes of the last batch that was written. */
+  readonly #usual = new Map<number, number>()
 
   constructor(topic: string, inputPartitions: number, partitions: number) {
     this.topic = topic
@@ -246,16 +246,15 @@ class TopicBatches {
 
   /** Begins the next batch of a partition, which will probably be as large as those before. */
   open(partition: number, maxBytes: number): RecordBatchWriter {
-    const last = this.#current.get(partition)
-    if (last !== undefined) this.#usual = last.length
+    const last = this.#current.get(partition)?.length ?? this.#usual.get(partition) ?? 0
     const writer = new RecordBatchWriter()
-    writer.open(this.topic, partition, maxBytes, this.#usual)
+    writer.open(this.topic, partition, maxBytes, Math.min(last, maxBytes))
     this.#current.set(partition, writer)
     return writer
   }
 
   clear(): void {
-    for (const { length } of this.#current.values()) this.#usual = length
+    for (const [partition, { length }] of this.#current) this.#usual.set(partition, length)
     this.#current.clear()
   }
 

@@ -36,7 +36,7 @@ export function createSocket({ host, port, ssl, onConnect }: SocketOptions): net
   let socket: net.Socket | undefined
   if (ssl === undefined || ssl === null) {
     const onread = {
-      // Asked before each read; before the first one there is no socket yet.
+      // Asked after each read, for the next one; before the first there is no socket yet.
       buffer: () => (socket === undefined ? undefined : responsesOf.get(socket)?.rest) ?? READ_BUFFER,
       callback(bytes: number, buffer: Uint8Array): boolean {
         socket!.emit('data', buffer.subarray(0, bytes))
@@ -88,7 +88,8 @@ class Responses {
    * @returns an error when what comes is no response of a broker
    */
   take(chunk: Uint8Array, onResponse: (body: Buffer) => void): Error | undefined {
-    const inPlace = chunk.buffer === this.#body?.buffer
+    const rest = (this.#body?.byteOffset ?? 0) + this.#filled
+    const inPlace = chunk.buffer === this.#body?.buffer && chunk.byteOffset === rest
     for (let at = 0; at < chunk.length; ) {
       const target = this.#body ?? this.#size
       const bytes = Math.min(target.length - this.#filled, chunk.length - at)

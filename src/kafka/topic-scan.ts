@@ -163,7 +163,7 @@ export class TopicScan {
       })
       const asked = new Map(partitions.map(partition => [partition.partition, partition]))
       const request = { maxWaitMs: MAX_WAIT_MS, maxBytes: MAX_FETCH_BYTES, partitions }
-      for (const answer of (await fetchRecords(broker, request)).partitions) {
+      for (const answer of await fetchRecords(broker, request)) {
         await this.#deliver(broker, answer, asked.get(answer.partition)!, ends[answer.partition]!)
       }
     } catch (error) {

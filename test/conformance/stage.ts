@@ -132,8 +132,7 @@ export class Stage {
     { partition = 0, maxBytes = 1_000_000, maxWaitMs = 0, lastFetchedEpoch }: ReadOptions = {},
   ): Promise<ReadAnswer> {
     const partitions = [{ topicId, partition, position, lastFetchedEpoch, maxBytes }]
-    const fetched = await this.subject.wait(fetchRecords(leader, { maxWaitMs, maxBytes, partitions }))
-    const [answer] = fetched.partitions
+    const [answer] = await this.subject.wait(fetchRecords(leader, { maxWaitMs, maxBytes, partitions }))
     const { records, aborted, errorCode } = answer!
     const set = { topic: this.topic, partition, bytes: records, fetchOffset: position, aborted }
     const { batches, nextOffset } = readRecordBatches(set)

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { answerMemory } from '../../src/kafka/answer-memory.ts'
 import { type FetchOptions, fetchRecords } from '../../src/kafka/fetch-protocol.ts'
+import { memoryPool } from '../../src/kafka/memory-pool.ts'
+import { encodeFetchResponse } from '../sim/fake-kafka/fetch-codec.ts'
 import { flexibleBody, ID, OTHER_ID } from './java-messages.ts'
 import { stubBroker } from './stub-broker.ts'
 
@@ -34,7 +37,7 @@ test('counts of more than one byte are announced in full', async () => {
 test('answers carry the records as they came, and what is needed to read them', async () => {
   const raw = flexibleBody('fetchResponse')
   const { broker } = stubBroker(raw)
-  const { partitions, loan } = await fetchRecords(broker, OPTIONS)
+  const partitions = await fetchRecords(broker, OPTIONS)
   assert.deepEqual(partitions, [
     {
       topicId: ID,
@@ -46,6 +49,7 @@ test('answers carry the records as they came, and what is needed to read them', 
       aborted: [{ producerId: 2n ** 62n, firstOffset: 1800 }],
       diverging: undefined,
       records: Buffer.from('record batches'),
+      loan: undefined,
     },
     {
       topicId: ID,
@@ -57,6 +61,7 @@ test('answers carry the records as they came, and what is needed to read them', 
       aborted: [],
       diverging: { epoch: 4, endOffset: 30 },
       records: Buffer.alloc(0),
+      loan: undefined,
     },
     {
       topicId: OTHER_ID,
@@ -68,10 +73,10 @@ test('answers carry the records as they came, and what is needed to read them', 
       aborted: [],
       diverging: undefined,
       records: Buffer.alloc(0),
+      loan: undefined,
     },
   ])
   assert.equal(partitions[0]?.records.buffer, raw.buffer, 'a view')
-  assert.equal(loan, undefined, 'of memory that nobody lent')
 })
 
 test('an error of the whole request is thrown with the name that the broker gives it', async () => {
@@ -90,4 +95,40 @@ test('an answer cut anywhere is refused', async () => {
   for (let length = 0; length < raw.length; length++) {
     await assert.rejects(fetchRecords(stubBroker(raw.subarray(0, length)).broker, OPTIONS), RangeError)
   }
+})
+
+test('a partition with less than an eighth of a large answer gets a copy, which keeps nothing of the rest', async () => {
+  const answer = (bytes: readonly number[]) =>
+    encodeFetchResponse(
+      bytes.map((length, partition) => ({
+        topicId: ID,
+        partition,
+        errorCode: 0,
+        highWatermark: 10,
+        lastStableOffset: 10,
+        logStartOffset: 0,
+        aborted: [],
+        records: Buffer.alloc(length, partition + 1),
+      })),
+    )
+  const whole = answer([300_000, 100_000, 20_000, 0])
+  const raw = answerMemory.lend(whole.length)
+  raw.set(whole)
+  const partitions = await fetchRecords(stubBroker(raw).broker, OPTIONS)
+  assert.deepEqual(
+    partitions.map(({ records, loan }) => [records.buffer === raw.buffer, loan !== undefined]),
+    [
+      [true, true],
+      [true, true],
+      [false, false],
+      [false, false],
+    ],
+  )
+  assert.deepEqual(partitions[2]!.records, Buffer.alloc(20_000, 3))
+  assert.ok(partitions[2]!.records.buffer.byteLength < 30_000)
+  const free = memoryPool.freeBytes
+  partitions[0]!.loan!.letGo()
+  assert.equal(memoryPool.freeBytes, free)
+  partitions[1]!.loan!.letGo()
+  assert.equal(memoryPool.freeBytes, free + raw.buffer.byteLength, 'the last one frees it')
 })

@@ -7,7 +7,7 @@ const LENT_BYTES = 128 * 1024
 
 /** Whoever reads of an answer after the last one let go of it finds no record there. */
 const OVERWRITTEN = 0xdb
-memoryPool.watch(memory => new Uint8Array(memory, 0, Math.min(memory.byteLength, 4096)).fill(OVERWRITTEN))
+memoryPool.watch(memory => new Uint8Array(memory, 0, Math.min(memory.byteLength, 16_384)).fill(OVERWRITTEN))
 
 /** A Fetch answer in memory that is lent, as large ones are on a real connection. */
 function lent(answer: Buffer): Buffer {

@@ -56,8 +56,7 @@ test('a log that lost its tail has another epoch from there on, and readers of t
   assert.equal((await endOfEpoch(leader, 't', 0, 1))!.endOffset, 3)
   const topicId = await topicIdOf(leader, 't')
   const partitions = [{ topicId, partition: 0, position: 2, lastFetchedEpoch: 0, maxBytes: 1_000 }]
-  const fetched = await fetchRecords(leader, { maxWaitMs: 1_000, maxBytes: 1_000, partitions })
-  const [answer] = fetched.partitions
+  const [answer] = await fetchRecords(leader, { maxWaitMs: 1_000, maxBytes: 1_000, partitions })
   assert.deepEqual([answer!.diverging, answer!.records.length], [{ epoch: 0, endOffset: 1 }, 0])
 })
 
