@@ -19,7 +19,7 @@ export class AnswerMemory {
 
   /** Memory for an answer, of whatever content. */
   lend(bytes: number): Buffer {
-    if (bytes < LEAST_BYTES) return Buffer.allocUnsafe(bytes)
+    if (bytes < LEAST_BYTES) return Buffer.allocUnsafeSlow(bytes)
     const memory = this.#pool.take(bytes)
     this.#loans.set(memory, new Loan(() => this.#takeBack(memory)))
     return Buffer.from(memory, 0, bytes)
