@@ -23,8 +23,8 @@ Example: node bench/guard.ts --runs 5`
 
 const WORKLOAD = 'iris'
 const PARTITIONS = 4
-export const RUNS = 3
-export const SECONDS = 3
+const RUNS = 3
+const SECONDS = 3
 /** More than an echo does in a second. */
 const RECORDS_PER_SECOND = 1_800_000
 
@@ -70,14 +70,14 @@ function ratios(rounds: readonly Round[]): { readonly speeds: number[]; readonly
   return { speeds: of(run => run.recordsPerSecond), cpus: of(run => run.cpuPerMillion) }
 }
 
-export interface GuardOptions {
+interface GuardOptions {
   readonly runs: number
   readonly seconds: number
   readonly json: boolean
 }
 
 /** Measures, says what it found, and sets the exit code. */
-export async function guard({ runs, seconds, json }: GuardOptions): Promise<void> {
+async function guard({ runs, seconds, json }: GuardOptions): Promise<void> {
   const say = (line: string) => console.error(line)
   const stage = await Stage.open(say)
   try {
