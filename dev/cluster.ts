@@ -82,6 +82,8 @@ function replicationProperties(nodes: number): ServerProperties {
 
 /** A node that is dead or paused is missed after seconds. Kafka's own defaults are three to ten times as long. */
 const QUICK_TO_NOTICE: ServerProperties = {
+  // A node that was away leads again, and has traffic to be struck: by default it would idle for up to five minutes.
+  'leader.imbalance.check.interval.seconds': 5,
   'broker.heartbeat.interval.ms': 500,
   'broker.session.timeout.ms': 3_000,
   'replica.lag.time.max.ms': 4_000,

@@ -10,6 +10,8 @@ import { complaints, type Outcome, Stage } from './stage.ts'
 
 /** Strikes fall anywhere within this, after everything works. */
 const MOMENT_MS = 600
+/** The longest blow waits for a broker of three to be in sync again, which itself gives up after a minute. */
+const STEP_MS = 90_000
 
 /** Version of the broker that `dev/` starts. */
 const KAFKA = /<version>(4[^<]*)<\/version>/.exec(read('../dev/kafka/pom.xml'))![1]!
@@ -58,9 +60,9 @@ async function strikeOnce(fault: Fault, stage: Stage, turn: number): Promise<num
   await stage.moment(MOMENT_MS)
   await stage.tally.look(stage.replicas)
   stage.watch.reset()
-  const { since, mend } = await fault.strike(stage, turn)
+  const { since, mend } = await stage.within(STEP_MS, 'strike', fault.strike(stage, turn))
   await stage.answered(since)
-  await mend?.()
+  if (mend !== undefined) await stage.within(STEP_MS, 'mend', mend())
   await stage.restore()
   return stage.watch.longestSilence(since)
 }

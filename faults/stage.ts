@@ -130,9 +130,24 @@ export class Stage {
    * @throws Error with the workers' logs when it takes too long
    */
   async answered(since: number): Promise<void> {
+    // Reading along ends by failing only.
+    await this.#explained(Promise.race([this.watch.answered(since, RECOVERY_PATIENCE_MS), this.#following!.done]))
+  }
+
+  /**
+   * What `step` resolves to.
+   * @param name of the step, for people
+   * @throws what it throws, and Error when it takes longer than `ms`; both with the workers' logs
+   */
+  within<T>(ms: number, name: string, step: Promise<T>): Promise<T> {
+    const late = Promise.withResolvers<never>()
+    const timer = setTimeout(() => late.reject(new Error(`The ${name} did not end within ${ms / 1000} s.`)), ms)
+    return this.#explained(Promise.race([step, late.promise])).finally(() => clearTimeout(timer))
+  }
+
+  async #explained<T>(step: Promise<T>): Promise<T> {
     try {
-      // Reading along ends by failing only.
-      await Promise.race([this.watch.answered(since, RECOVERY_PATIENCE_MS), this.#following!.done])
+      return await step
     } catch (error) {
       const logs = this.bed.workers.filter(worker => !worker.over).map(worker => worker.describe())
       const whereabouts = await this.#whereabouts().catch(String)
