@@ -166,6 +166,12 @@ export const ERRORS = {
     'A file of the bundle is missing, cannot be read, breaks the format of docs/models.md, or does not match its hash.',
     'Correct what the message names; if the bundle was right where it was made, copy it again.',
   ),
+  'model-exists': row(
+    'start',
+    'exit',
+    'The store has this version of the model already, and versions never change.',
+    'Add it under a new version.',
+  ),
   'model-signature': row(
     'start',
     'exit',

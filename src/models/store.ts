@@ -1,5 +1,6 @@
+import { randomUUID } from 'node:crypto'
 import type { Dirent } from 'node:fs'
-import { access, readdir } from 'node:fs/promises'
+import { access, cp, mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf, SluiceError } from '../core/errors.ts'
 import { MANIFEST_FILE, type ModelBundle, readBundle } from './bundle.ts'
@@ -12,18 +13,34 @@ export interface StoredModel {
   readonly versions: readonly string[]
 }
 
-/** Bundles in the folders `<root>/<name>/<version>`. Reads the folders anew each time: bundles may come and go. */
-export class FolderStore {
+/** Where bundles are kept. Bundles may come at any time; one that is there never changes. */
+export interface ModelStore {
+  /**
+   * Every model by name, with the versions that have a model.json. Bundles are not read: they may be damaged.
+   * @throws SluiceError `model-missing` when the store cannot be read.
+   */
+  list(): Promise<StoredModel[]>
+  /**
+   * Reads the bundle of one version, or of the highest.
+   * @throws SluiceError `model-missing`, listing what the store has; `model-corrupt`, see `readBundle`.
+   */
+  find(name: string, version?: string): Promise<ModelBundle>
+  /**
+   * Puts a copy of a whole bundle into the store: other readers see all of it or nothing. `directory` is
+   * `…/<name>/<version>`, checked by `readBundle` before, and stays the caller's.
+   * @throws SluiceError `model-exists` when the store has the version already, whatever is in it.
+   */
+  add(bundle: ModelBundle): Promise<void>
+}
+
+/** Bundles in the folders `<root>/<name>/<version>`. Reads the folders anew each time. */
+export class FolderStore implements ModelStore {
   readonly #root: string
 
   constructor(root: string) {
     this.#root = root
   }
 
-  /**
-   * Every model by name, with the versions that have a model.json. Bundles are not read: they may be damaged.
-   * @throws SluiceError `model-missing` when the store is no readable folder.
-   */
   async list(): Promise<StoredModel[]> {
     const entries = await this.#entries(this.#root)
     const names = entries.filter(entry => entry.isDirectory() || entry.isSymbolicLink()).map(entry => entry.name)
@@ -31,10 +48,6 @@ export class FolderStore {
     return models.filter(model => model.versions.length > 0)
   }
 
-  /**
-   * Reads the bundle of one version, or of the highest.
-   * @throws SluiceError `model-missing`, listing what the store has; `model-corrupt`, see `readBundle`.
-   */
   async find(name: string, version?: string): Promise<ModelBundle> {
     const models = await this.list()
     const model = models.find(each => each.name === name)
@@ -53,6 +66,24 @@ export class FolderStore {
       )
     }
     return readBundle(join(this.#root, name, found))
+  }
+
+  /** Copied beside its place first, then renamed into it, which fails where there is something already. */
+  async add({ spec, directory }: ModelBundle): Promise<void> {
+    const model = join(this.#root, spec.name)
+    await mkdir(model, { recursive: true })
+    const incoming = join(model, `.incoming-${randomUUID()}`)
+    try {
+      await cp(directory, incoming, { recursive: true, dereference: true })
+      await rename(incoming, join(model, spec.version))
+    } catch (error) {
+      await rm(incoming, { recursive: true, force: true })
+      if (!OCCUPIED.has((error as NodeJS.ErrnoException).code ?? '')) throw error
+      throw new SluiceError(
+        'model-exists',
+        `model "${spec.name}" has a version "${spec.version}" in ${this.#root} already; versions never change`,
+      )
+    }
   }
 
   /** A link is no version of its own: as the highest, `latest` would hide the one that it stands for. */
@@ -75,6 +106,9 @@ export class FolderStore {
     }
   }
 }
+
+/** What a rename onto a folder with content, or onto a file, is answered with. */
+const OCCUPIED: ReadonlySet<string> = new Set(['ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR'])
 
 const collator = new Intl.Collator('en', { numeric: true })
 

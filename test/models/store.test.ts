@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { readBundle } from '../../src/models/bundle.ts'
 import { compareVersions, FolderStore } from '../../src/models/store.ts'
 import { temporaryStore, writeBundle } from './bundle-folder.ts'
 
@@ -59,6 +60,18 @@ describe('a store in a folder', () => {
     const store = new FolderStore(root)
     await assert.rejects(store.find('../secret', '1'), { code: 'model-missing', message: /no model "\.\.\/secret"/ })
     await assert.rejects(store.find('iris', '../../secret/1'), { code: 'model-missing' })
+  })
+
+  it('takes a bundle as a whole, and never a version twice', async t => {
+    const [from, root] = [await temporaryStore(t), await temporaryStore(t)]
+    const store = new FolderStore(root)
+    await store.add(await readBundle(await writeBundle(from, 'iris', '1')))
+    assert.deepEqual(await store.list(), [{ name: 'iris', versions: ['1'] }])
+    assert.equal((await (await store.find('iris', '1')).golden()).length, 1)
+    const twice = store.add(await readBundle(await writeBundle(from, 'iris', '1', { 'golden.jsonl': '' })))
+    await assert.rejects(twice, { code: 'model-exists', message: /model "iris" has a version "1"/ })
+    assert.equal((await (await store.find('iris', '1')).golden()).length, 1, 'what was there stays')
+    assert.deepEqual(await readdir(join(root, 'iris')), ['1'], 'nothing is left of the attempt')
   })
 
   it('that is missing is an error with the layout', async t => {
