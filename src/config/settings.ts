@@ -9,6 +9,7 @@ import { boolean, brokers, integer, type Kind, milliseconds, name, oneOf, path, 
 export const GROUPS = [
   'Kafka',
   'Topics',
+  'Rollout',
   'Model',
   'Format',
   'Threads',
@@ -111,6 +112,19 @@ const SETTINGS = {
     oneOf('stop', 'continue'),
     'stop',
     'When input records were lost (docs/exactly-once.md): stop the partition until a person decides, or read on.',
+  ),
+
+  rolloutTopic: set(
+    'Rollout',
+    topic,
+    'rollout',
+    'Compacted topic that says which versions of a model serve; `sluice model promote` and its like write it.',
+  ),
+  timelineTopic: set(
+    'Rollout',
+    topic,
+    'timeline',
+    'Topic that keeps which version answered from which offset on, written in the transaction that makes it true.',
   ),
 
   modelStore: set('Model', path, 'models', 'Folder of model bundles, `<name>/<version>/` each.'),

@@ -1,8 +1,8 @@
 import type { Clock } from '../core/clock.ts'
 import type { RecordFault, Stage } from '../core/errors.ts'
+import { partitionOfKey } from '../core/murmur2.ts'
 import { COLUMNS, Column, offsetOf, type RecordBatch, valueBytes } from '../core/record-batch.ts'
 import type { ModelIdentity, OutputWriter } from '../core/transaction.ts'
-import { partitionOfKey } from './murmur2.ts'
 import { RecordBatchWriter } from './record-batch-writer.ts'
 import { type EncodedHeaders, HeaderBuilder, HeaderFilter } from './record-headers.ts'
 

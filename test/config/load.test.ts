@@ -57,6 +57,8 @@ const CASES: Record<SettingKey, { good: string; value: unknown; bad: string[] }>
   inputTopic: { good: 'in.v1', value: 'in.v1', bad: ['a b', '.', '..', 'a/b', 'x'.repeat(250)] },
   outputTopic: { good: 'out', value: 'out', bad: ['a b'] },
   deadLetterTopic: { good: 'dead', value: 'dead', bad: ['ä'] },
+  rolloutTopic: { good: 'r', value: 'r', bad: ['a b'] },
+  timelineTopic: { good: 't', value: 't', bad: ['a b'] },
   startFrom: { good: 'latest', value: 'latest', bad: ['now', '-1'] },
   onOffsetLoss: { good: 'continue', value: 'continue', bad: ['skip'] },
   modelStore: { good: '/m', value: '/m', bad: ['a\0b'] },

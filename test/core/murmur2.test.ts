@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { murmur2, partitionOfKey } from '../../src/kafka/murmur2.ts'
+import { murmur2, partitionOfKey } from '../../src/core/murmur2.ts'
 import { propertyOptions, stockMurmur2 } from './stock.ts'
 
 /** From `Utils.murmur2` of the Java client 4.4.0, with the partition among seven. */

@@ -1,0 +1,41 @@
+import type { RolloutPlan } from './rollout.ts'
+
+/** A version, and the artifact behind it: versions never change, but somebody may have broken that rule. */
+export interface TimelineVersion {
+  readonly version: string
+  readonly sha256: string
+}
+
+/**
+ * Which versions answer the records of one input partition from an offset on, until the next entry. Written in the
+ * transaction that publishes the first of their predictions, so it is true of exactly those records.
+ */
+export interface TimelineEntry {
+  readonly group: string
+  readonly topic: string
+  readonly partition: number
+  /** First offset that they answer. */
+  readonly offset: number
+  readonly model: string
+  /** Of the rollout; 0 where a worker chose the version itself. */
+  readonly revision: number
+  readonly stable: TimelineVersion
+  readonly canary?: (TimelineVersion & { readonly percent: number }) | undefined
+  readonly shadows: readonly TimelineVersion[]
+  /** In ms since the epoch. */
+  readonly at: number
+}
+
+/** An entry as it lies in the timeline topic: its key, by which the entries of a partition stay in order, and its value. */
+export function timelineRecord(entry: TimelineEntry): { key: string; value: string } {
+  return { key: `${entry.group}/${entry.topic}/${entry.partition}`, value: JSON.stringify(entry) }
+}
+
+/** The plan that an entry says was in effect. */
+export function planOf({ stable, canary, shadows }: TimelineEntry): RolloutPlan {
+  return {
+    stable: stable.version,
+    ...(canary === undefined ? {} : { canary: { version: canary.version, percent: canary.percent } }),
+    shadows: shadows.map(({ version }) => version),
+  }
+}
