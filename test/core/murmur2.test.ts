@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { murmur2, partitionOfKey } from '../../src/core/murmur2.ts'
-import { propertyOptions, stockMurmur2 } from './stock.ts'
+import { propertyOptions, stockMurmur2 } from '../kafka/stock.ts'
 
 /** From `Utils.murmur2` of the Java client 4.4.0, with the partition among seven. */
 const JAVA: readonly [string, number, number][] = [
