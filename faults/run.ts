@@ -2,6 +2,9 @@
 //
 //   npm run faults [-- --fault NAME… --count N --seed S --short --record --json --list]
 
+import { cp, mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { readOptions, refuse, wholeNumber } from '../dev/command-line.ts'
 import { messageOf } from '../src/core/errors.ts'
 import { CATALOGUE } from './catalogue.ts'
@@ -82,11 +85,21 @@ async function runAll(faults: readonly Fault[]): Promise<{ results: FaultResult[
       say(`  FAILED: ${messageOf(error)}`)
       failures++
       if (options.record) forget(fault.name)
+      if (servers !== undefined) say(`  What the brokers had on disk is kept in ${await keepFolders(servers)}`)
       await closeServers()
     }
   }
   await closeServers()
   return { results, failures }
+}
+
+/** Logs and data of the brokers as they are now, for whoever has to find out what happened. Returns where they are. */
+async function keepFolders({ nodes }: Servers): Promise<string> {
+  const kept = await mkdtemp(join(tmpdir(), 'sluice-faults-'))
+  for (const [i, { folder }] of nodes.entries()) {
+    await cp(folder, join(kept, `broker-${i + 1}`), { recursive: true }).catch(error => say(`  ${messageOf(error)}`))
+  }
+  return kept
 }
 
 async function runOne(fault: Fault, on: Servers): Promise<FaultResult> {
