@@ -320,6 +320,37 @@ export const ERRORS = {
     'The group has worked on this partition before, but its committed offset is gone.',
     'Decide: restore the offset, or set ON_OFFSET_LOSS=continue to start again from START_FROM.',
   ),
+  // What the commands of the rollout have to say; none of them ends a worker.
+  'rollout-invalid': row(
+    'start',
+    'exit',
+    'The change makes no sense after what is live: a canary of the stable version, a rollback where nothing came before.',
+    'Look at `sluice model status`; nothing was changed.',
+  ),
+  'rollout-refused': row(
+    'start',
+    'exit',
+    'A version cannot be loaded or verified where it is to serve, so the plan was withdrawn. What serves goes on.',
+    'The message names the replica, the version and the reason: mend the bundle or the place, and try again.',
+  ),
+  'rollout-timeout': row(
+    'start',
+    'exit',
+    'Replicas did not say in time that they were ready (then the plan was withdrawn and nothing has changed), or that they had switched (then it is live).',
+    'The message says which, and names the members of the group that are missing. Look at them; raise --timeout where loading takes long.',
+  ),
+  'rollout-superseded': row(
+    'commit',
+    'exit',
+    'Another command changed the rollout of the same model meanwhile and fenced this one (exit before it had an effect).',
+    'Look at `sluice model status` for what the other one did, and try again if it is still needed.',
+  ),
+  'rollout-stopped': row(
+    'start',
+    'exit',
+    'The command was stopped before its plan was live everywhere.',
+    'The message says whether the plan was withdrawn or is live; `sluice model status` shows it.',
+  ),
   // What `sluice audit` has to say.
   'audit-failed': row(
     'commit',

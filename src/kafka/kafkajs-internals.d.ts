@@ -97,11 +97,18 @@ interface KafkajsBroker {
     responses: KafkajsTopicPartitions<{ partition: number; offset: string; metadata: string | null }>[]
   }>
   leaveGroup(o: { groupId: string; memberId: string }): Promise<unknown>
-  describeGroups(o: { groupIds: string[] }): Promise<{ groups: { groupId: string; members: unknown[] }[] }>
+  describeGroups(o: { groupIds: string[] }): Promise<{ groups: { groupId: string; members: KafkajsGroupMember[] }[] }>
   listOffsets(o: {
     isolationLevel: 0 | 1
     topics: KafkajsTopicPartitions<{ partition: number; timestamp: number }>[]
   }): Promise<{ responses: KafkajsTopicPartitions<{ partition: number; offset: string }>[] }>
+}
+
+interface KafkajsGroupMember {
+  memberId: string
+  clientId: string
+  /** As the broker sees it, with a slash in front: `/10.0.0.7`. */
+  clientHost: string
 }
 
 interface KafkajsCoordinatorRequest {
@@ -142,6 +149,8 @@ interface KafkajsCluster {
       logger: KafkajsLogger
       nodeId: number | null
     }): KafkajsBroker
+    /** One that has a connection, or is given one. */
+    findConnectedBroker(): Promise<KafkajsBroker>
     /** Asks one broker after another until the callback succeeds; null when it never does. */
     withBroker<T>(ask: (found: { broker: KafkajsBroker }) => Promise<T>): Promise<T | null>
   }

@@ -24,6 +24,10 @@ export interface TopicScanOptions {
   readonly room?: () => Promise<void>
   /** What keeps it from reading; undefined when nothing does any more. */
   readonly onTrouble?: (error: SluiceError | undefined) => void
+  /** All that a read_committed reader could see was handed over: after every round of which that is true. Must not throw. */
+  readonly onCaughtUp?: () => void
+  /** How long a broker may hold a fetch that finds nothing; 100 unless given. */
+  readonly maxWaitMs?: number
 }
 
 /** Records that could not be read, and why the reader went on without them. */
@@ -52,8 +56,8 @@ export interface ReadLimits {
 
 const MAX_FETCH_BYTES = 16 * 1024 * 1024
 const MAX_PARTITION_BYTES = 1024 * 1024
-/** How long a broker may hold a fetch that finds nothing, while others have records. */
-const MAX_WAIT_MS = 100
+/** Others may have records meanwhile. */
+const DEFAULT_MAX_WAIT_MS = 100
 
 /** What one partition was asked for, and of which topic of the name. */
 interface Asked {
@@ -129,7 +133,7 @@ export class TopicScan {
 
   /** Asks the leaders of these partitions once, all at the same time. Returns whether any partition moved on. */
   async #round(wanted: readonly number[], ends: PartitionOffsets): Promise<boolean> {
-    const { cluster, topic, clock, onTrouble } = this.#options
+    const { cluster, topic, clock, onTrouble, onCaughtUp } = this.#options
     const before = wanted.map(partition => this.#positions[partition])
     try {
       await cluster.refreshMetadataIfNecessary()
@@ -148,11 +152,12 @@ export class TopicScan {
       await clock.sleep(this.#backoff.next())
       await cluster.refreshMetadata().catch(() => {})
     }
+    if (!this.#troubled && this.#positions.every((position, i) => position >= this.#stable[i]!)) onCaughtUp?.()
     return wanted.some((partition, i) => this.#positions[partition] !== before[i])
   }
 
   async #fetchFrom(nodeId: number, led: readonly number[], ends: PartitionOffsets): Promise<void> {
-    const { cluster, topic } = this.#options
+    const { cluster, topic, maxWaitMs = DEFAULT_MAX_WAIT_MS } = this.#options
     if (nodeId < 0) throw new SluiceError('broker-unreachable', `A partition of ${topic} has no leader now.`)
     const broker = await cluster.findBroker({ nodeId })
     try {
@@ -162,7 +167,7 @@ export class TopicScan {
         return { topicId, partition, position: this.#positions[partition]!, maxBytes: MAX_PARTITION_BYTES }
       })
       const asked = new Map(partitions.map(partition => [partition.partition, partition]))
-      const request = { maxWaitMs: MAX_WAIT_MS, maxBytes: MAX_FETCH_BYTES, partitions }
+      const request = { maxWaitMs, maxBytes: MAX_FETCH_BYTES, partitions }
       for (const answer of await fetchRecords(broker, request)) {
         await this.#deliver(broker, answer, asked.get(answer.partition)!, ends[answer.partition]!)
       }

@@ -34,6 +34,7 @@ export class FakeCluster implements KafkajsCluster {
       metadataExpireAt: null,
       connectionPoolBuilder: { build: async ({ port }) => connect(port).connectionPool },
       createBroker: ({ connectionPool }) => connect(connectionPool.port),
+      findConnectedBroker: async () => this.brokerPool.seedBroker!,
       withBroker: ask => this.#withBroker(ask),
     }
     this.#reconnect()
