@@ -17,6 +17,11 @@ type CommitSettings = Settings & {
   readonly deadLetterTopic: string
 }
 
+/** Where the predictions of shadows go. */
+export function shadowTopicOf(outputTopic: string): string {
+  return `${outputTopic}.shadow`
+}
+
 /** What a committer needs of its replica. */
 export interface CommitterTools {
   readonly links: KafkaLinks
@@ -51,11 +56,14 @@ export function createCommitter(settings: CommitSettings, partition: number, too
 }
 
 function createOutput(settings: CommitSettings, links: KafkaLinks, clock: Clock): KafkaOutputWriter {
-  const { inputTopic, outputTopic, deadLetterTopic, maxOutputBytes } = settings
+  const { inputTopic, outputTopic, deadLetterTopic, timelineTopic, maxOutputBytes } = settings
+  const shadowTopic = shadowTopicOf(outputTopic)
   const partitionCounts = () => ({
     input: links.partitions(inputTopic),
     output: links.partitions(outputTopic),
     deadLetter: links.partitions(deadLetterTopic),
+    shadow: links.partitions(shadowTopic),
   })
-  return new KafkaOutputWriter({ outputTopic, deadLetterTopic, partitionCounts, clock, maxBatchBytes: maxOutputBytes })
+  const topics = { outputTopic, deadLetterTopic, shadowTopic, timelineTopic }
+  return new KafkaOutputWriter({ ...topics, partitionCounts, clock, maxBatchBytes: maxOutputBytes })
 }

@@ -3,8 +3,9 @@ import type { Clock } from './core/clock.ts'
 import { unpackError } from './core/error-transfer.ts'
 import { messageOf, SluiceError } from './core/errors.ts'
 import { within } from './core/waiting.ts'
-import type { IoReply, IoReports, IoRequest, IoThreadSetup } from './io-messages.ts'
+import type { IoReply, IoReports, IoRequest, IoThreadSetup, LentModel } from './io-messages.ts'
 import type { WorkerState } from './ops/health.ts'
+import type { LivePlan } from './served-versions.ts'
 
 /** What a thread that is asked for its numbers may take; then its last ones stand in. */
 const REPORT_PATIENCE_MS = 1_000
@@ -15,10 +16,12 @@ export interface IoHandleOptions {
   readonly setup: IoThreadSetup
   readonly clock: Clock
   readonly onState: (state: WorkerState) => void
-  readonly onJoined: (generation: number) => void
+  readonly onJoined: (generation: number, memberId: string) => void
   readonly onCondition: (key: string, error: SluiceError | undefined) => void
   /** An error that ends the worker: one that the thread met and drains for, or the one that it died of. */
   readonly onFailed: (error: Error) => void
+  /** Nothing of the thread waits for the version any more. */
+  readonly onLeft: (version: string) => void
 }
 
 /** One I/O thread, as the main thread sees it. */
@@ -32,6 +35,8 @@ export class IoHandle {
     metrics: [],
   }
   readonly #asked = new Map<keyof IoReports, PromiseWithResolvers<void>>()
+  /** Versions that the thread is to make ready. */
+  readonly #preparing = new Map<string, PromiseWithResolvers<void>>()
   #done = false
 
   constructor(options: IoHandleOptions) {
@@ -41,7 +46,7 @@ export class IoHandle {
     this.ended = ended.promise
     this.#worker = new Worker(THREAD_URL, {
       workerData: setup,
-      transferList: [setup.pool.port],
+      transferList: setup.models.map(({ pool }) => pool.port),
       name: `io ${setup.thread}`,
     })
     this.#worker.on('message', (reply: IoReply) => this.#onReply(reply))
@@ -55,6 +60,30 @@ export class IoHandle {
   /** Lets the thread work on what the group assigns to it. */
   begin(): void {
     this.#send({ kind: 'begin' })
+  }
+
+  /**
+   * Makes a version ready to answer there. The loan's port goes over to the thread.
+   * @throws SluiceError why it cannot, or that the thread has ended
+   */
+  prepare(model: LentModel): Promise<void> {
+    const prepared = Promise.withResolvers<void>()
+    if (this.#done) prepared.reject(threadEnded())
+    else {
+      this.#preparing.set(model.spec.version, prepared)
+      this.#worker.postMessage({ kind: 'prepare', model } satisfies IoRequest, [model.pool.port])
+    }
+    return prepared.promise
+  }
+
+  adopt(live: LivePlan): void {
+    this.#send({ kind: 'adopt', live })
+  }
+
+  /** Answered by `onLeft`, also where the thread has ended. */
+  retire(version: string): void {
+    if (this.#done) this.#options.onLeft(version)
+    else this.#send({ kind: 'retire', version })
   }
 
   /** Asks the thread to commit what is in its pipeline, to leave the group, and to end. */
@@ -85,7 +114,7 @@ export class IoHandle {
         onState(reply.state)
         break
       case 'joined':
-        onJoined(reply.generation)
+        onJoined(reply.generation, reply.memberId)
         break
       case 'condition':
         onCondition(reply.key, reply.error && (unpackError(reply.error) as SluiceError))
@@ -95,6 +124,12 @@ export class IoHandle {
         break
       case 'report':
         this.#onReport(reply)
+        break
+      case 'prepared':
+        this.#onPrepared(reply)
+        break
+      case 'left':
+        this.#options.onLeft(reply.version)
         break
       case 'done':
         this.#end()
@@ -106,6 +141,13 @@ export class IoHandle {
     else this.#last.metrics = reply.metrics
     this.#asked.get(reply.what)?.resolve()
     this.#asked.delete(reply.what)
+  }
+
+  #onPrepared({ version, error }: Extract<IoReply, { kind: 'prepared' }>): void {
+    const prepared = this.#preparing.get(version)
+    this.#preparing.delete(version)
+    if (error === undefined) prepared?.resolve()
+    else prepared?.reject(unpackError(error))
   }
 
   /** Its transactions are aborted by whoever takes its partitions over; nothing is lost. */
@@ -122,9 +164,15 @@ export class IoHandle {
     this.#done = true
     for (const { resolve } of this.#asked.values()) resolve()
     this.#asked.clear()
+    for (const { reject } of this.#preparing.values()) reject(threadEnded())
+    this.#preparing.clear()
   }
 
   #send(request: IoRequest): void {
     this.#worker.postMessage(request)
   }
+}
+
+function threadEnded(): SluiceError {
+  return new SluiceError('session-crashed', 'The I/O thread has ended.')
 }

@@ -8,14 +8,15 @@ import { packError } from './core/error-transfer.ts'
 import type { SluiceError } from './core/errors.ts'
 import { within } from './core/waiting.ts'
 import { PoolClient } from './inference/pool-client.ts'
-import type { IoReply, IoReports, IoRequest, IoThreadSetup } from './io-messages.ts'
+import type { IoReply, IoReports, IoRequest, IoThreadSetup, LentModel } from './io-messages.ts'
 import type { HealthReporter, WorkerState } from './ops/health.ts'
 import { createLog } from './ops/log.ts'
 import { Metrics } from './ops/metrics.ts'
 import { Probe } from './probe.ts'
 import { CLOSE_TIMEOUT_MS, ReplicaRun } from './replica-run.ts'
+import type { ReplicaModel } from './served-versions.ts'
 
-const { thread, settings, connection, spec, sample, pool: loan } = workerData as IoThreadSetup
+const { thread, settings, connection, models, live } = workerData as IoThreadSetup
 const port = parentPort!
 const send = (reply: IoReply) => port.postMessage(reply)
 
@@ -45,17 +46,41 @@ class RemoteHealth implements HealthReporter {
 
 const log = createLog({ level: settings.logLevel, format: settings.logFormat, name: 'sluice' }).child({ thread })
 const metrics = new Metrics({ release: undefined, process: false })
-const pool = new PoolClient(loan, clock)
+const pools = new Map<string, PoolClient>()
 const begin = Promise.withResolvers<void>()
 const run = new ReplicaRun({
   settings,
   connection,
   tools: { log, clock, health: new RemoteHealth(), metrics },
-  model: { spec, pool, probe: new Probe(spec, pool, sample) },
-  onJoined: generation => send({ kind: 'joined', generation }),
+  models: models.map(open),
+  live,
+  onJoined: (generation, memberId) => send({ kind: 'joined', generation, memberId }),
   mayBegin: begin.promise,
   onFailed: error => send({ kind: 'failed', error: packError(error) }),
+  onLeft: version => void close(version),
 })
+
+function open({ spec, sample, pool: loan }: LentModel): ReplicaModel {
+  const pool = new PoolClient(loan, clock)
+  pools.set(spec.version, pool)
+  return { spec, pool, probe: new Probe(spec, pool, sample) }
+}
+
+async function prepare(model: LentModel): Promise<void> {
+  const { version } = model.spec
+  try {
+    await run.prepare(open(model))
+    send({ kind: 'prepared', version, error: undefined })
+  } catch (error) {
+    send({ kind: 'prepared', version, error: packError(error as Error) })
+  }
+}
+
+async function close(version: string): Promise<void> {
+  await pools.get(version)?.close()
+  pools.delete(version)
+  send({ kind: 'left', version })
+}
 
 async function report(what: keyof IoReports): Promise<void> {
   if (what === 'status') send({ kind: 'report', what, status: run.status() })
@@ -66,6 +91,9 @@ const stop = new AbortController()
 port.on('message', (request: IoRequest) => {
   if (request.kind === 'report') void report(request.what)
   else if (request.kind === 'begin') begin.resolve()
+  else if (request.kind === 'prepare') void prepare(request.model)
+  else if (request.kind === 'adopt') run.adopt(request.live)
+  else if (request.kind === 'retire') run.retire(request.version)
   else stop.abort()
 })
 
@@ -74,7 +102,7 @@ try {
 } catch (error) {
   send({ kind: 'failed', error: packError(error) })
 }
-await within(clock, CLOSE_TIMEOUT_MS, Promise.all([run.close(), pool.close()]))
+await within(clock, CLOSE_TIMEOUT_MS, Promise.all([run.close(), ...[...pools.values()].map(pool => pool.close())]))
 // The last words: from now on nobody can ask.
 await report('status')
 await report('metrics')

@@ -4,6 +4,7 @@ import type { Log } from './core/log.ts'
 import { aborted, within } from './core/waiting.ts'
 import { PoolServer } from './inference/pool-server.ts'
 import { IoHandle } from './io-handle.ts'
+import type { LentModel } from './io-messages.ts'
 import { connectionOfThread, settingsOfThread } from './io-settings.ts'
 import { JointStart } from './joint-start.ts'
 import type { ConnectionOptions } from './kafka/cluster.ts'
@@ -13,18 +14,24 @@ import { SharedConditions } from './ops/shared-conditions.ts'
 import type { IoStatus } from './ops/status.ts'
 import type { WorkerSettings } from './replica.ts'
 import { CLOSE_TIMEOUT_MS } from './replica-run.ts'
+import type { LivePlan } from './served-versions.ts'
 import { type ServedModel, slotsOfEach } from './serving.ts'
 
 export interface IoThreadsOptions {
   readonly settings: WorkerSettings
   readonly connection: ConnectionOptions
   readonly tools: { readonly log: Log; readonly clock: Clock; readonly health: Health; readonly metrics: Metrics }
-  /** With `slotsOfEach` slots for each thread. */
-  readonly model: ServedModel
+  /** The versions of `live`, with `slotsOfEach` slots for each thread. */
+  readonly models: readonly ServedModel[]
+  readonly live: LivePlan
+  /** A thread is a member of the group, under this id. */
+  readonly onJoined: (thread: number, memberId: string) => void
+  /** Nothing waits for the version any more. */
+  readonly onLeft: (version: string) => void
 }
 
 /**
- * IO_THREADS replicas on as many threads, with one session pool, one health and one set of metrics: what `ReplicaRun` is to
+ * IO_THREADS replicas on as many threads, with one session pool a model version, one health and one set of metrics: what `ReplicaRun` is to
  * a worker of one thread. Each is a member of the group, so the group's protocol and the fencing know nothing of threads.
  *
  * An error that ends one thread ends the worker: the others drain and commit, too. **Too many sessions that hang** are an
@@ -33,7 +40,10 @@ export interface IoThreadsOptions {
  */
 export class IoThreads {
   readonly #options: IoThreadsOptions
-  readonly #server: PoolServer
+  /** By version. */
+  readonly #servers = new Map<string, PoolServer>()
+  /** Threads in which something may wait for a version that was retired. */
+  readonly #leaving = new Map<string, Set<number>>()
   readonly #conditions: SharedConditions
   readonly #jointStart: JointStart
   readonly #failure = Promise.withResolvers<never>()
@@ -43,18 +53,10 @@ export class IoThreads {
   #threads: readonly IoHandle[] = []
 
   constructor(options: IoThreadsOptions) {
-    const { settings, tools, model } = options
-    const { pool, spec } = model
-    const { sessions } = tools.metrics.batcher({ model: spec.name, version: spec.version })
+    const { settings, tools, models } = options
     this.#options = options
     this.#conditions = new SharedConditions(tools.health)
-    this.#server = new PoolServer({
-      pool,
-      layout: spec,
-      clients: settings.ioThreads,
-      slotsEach: slotsOfEach(pool.size),
-      onBusy: sessions,
-    })
+    for (const model of models) this.#serve(model)
     this.#jointStart = new JointStart({
       threads: settings.ioThreads,
       clock: tools.clock,
@@ -88,7 +90,54 @@ export class IoThreads {
   }
 
   async close(): Promise<void> {
-    this.#server.close()
+    for (const server of this.#servers.values()) server.close()
+  }
+
+  /**
+   * Makes a version ready to answer in every thread.
+   * @throws SluiceError where it cannot answer
+   */
+  async prepare(model: ServedModel): Promise<void> {
+    this.#serve(model)
+    await Promise.all(this.#threads.map(thread => thread.prepare(this.#lend(model))))
+  }
+
+  /** This plan answers from now on. */
+  adopt(live: LivePlan): void {
+    for (const thread of this.#threads) thread.adopt(live)
+  }
+
+  /** The version is of no plan any more: `onLeft` tells when nothing waits for it. */
+  retire(version: string): void {
+    this.#leaving.set(version, new Set(this.#threads.keys()))
+    for (const thread of this.#threads) thread.retire(version)
+  }
+
+  #onLeft(version: string, thread: number): void {
+    const leaving = this.#leaving.get(version)
+    leaving?.delete(thread - 1)
+    if (leaving?.size !== 0) return
+    this.#leaving.delete(version)
+    this.#servers.get(version)?.close()
+    this.#servers.delete(version)
+    this.#options.onLeft(version)
+  }
+
+  #serve({ spec, pool }: ServedModel): void {
+    const { settings, tools } = this.#options
+    const { sessions } = tools.metrics.batcher({ model: spec.name, version: spec.version })
+    const server = new PoolServer({
+      pool,
+      layout: spec,
+      clients: settings.ioThreads,
+      slotsEach: slotsOfEach(pool.size),
+      onBusy: sessions,
+    })
+    this.#servers.set(spec.version, server)
+  }
+
+  #lend({ spec, sample }: ServedModel): LentModel {
+    return { spec, sample, pool: this.#servers.get(spec.version)!.lend() }
   }
 
   /** Of all threads together. */
@@ -102,25 +151,27 @@ export class IoThreads {
   }
 
   #start(thread: number): IoHandle {
-    const { settings, connection, tools, model } = this.#options
-    const { spec, sample } = model
+    const { settings, connection, tools, models, live } = this.#options
     return new IoHandle({
       setup: {
         thread,
         settings: settingsOfThread(settings),
         connection: connectionOfThread(connection, thread),
-        spec,
-        sample,
-        pool: this.#server.lend(),
+        models: models.map(model => this.#lend(model)),
+        live,
       },
       clock: tools.clock,
       onState: state => this.#onState(thread, state),
-      onJoined: generation => this.#jointStart.joined(thread, generation),
+      onJoined: (generation, memberId) => {
+        this.#jointStart.joined(thread, generation)
+        this.#options.onJoined(thread, memberId)
+      },
       onCondition: (key, error) => {
         if (error === undefined) this.#conditions.clear(thread, key)
         else this.#conditions.set(thread, key, error)
       },
       onFailed: error => this.#onFailed(thread, error),
+      onLeft: version => this.#onLeft(version, thread),
     })
   }
 

@@ -1,20 +1,14 @@
 import { Backoff } from './core/backoff.ts'
-import type { PredictionEncoder } from './core/codec.ts'
 import { SluiceError } from './core/errors.ts'
 import { aborted, within } from './core/waiting.ts'
-import { createDecoder, createEncoder, openSchemas } from './formats.ts'
+import { createDecoder, openSchemas } from './formats.ts'
 import { type ConnectionOptions, clusterTools } from './kafka/cluster.ts'
 import { KafkaLinks } from './kafka/links.ts'
+import { createTopics } from './kafka/topics.ts'
 import type { IoStatus, PartitionStatus } from './ops/status.ts'
 import type { PartitionTask } from './pipeline/partition-task.ts'
-import {
-  type ModelCodec,
-  Replica,
-  type ReplicaModel,
-  type ReplicaStart,
-  type ReplicaTools,
-  type WorkerSettings,
-} from './replica.ts'
+import { Replica, type ReplicaStart, type ReplicaTools, type WorkerSettings } from './replica.ts'
+import { type LivePlan, type ReplicaModel, ServedVersions } from './served-versions.ts'
 
 /** How long brokers that do not answer may hold up the end; they notice that a member is gone by its session. */
 export const CLOSE_TIMEOUT_MS = 3_000
@@ -23,7 +17,9 @@ export interface ReplicaRunOptions extends ReplicaStart {
   readonly settings: WorkerSettings
   readonly connection: ConnectionOptions
   readonly tools: ReplicaTools
-  readonly model: ReplicaModel
+  /** The versions of `live`, at least. */
+  readonly models: readonly ReplicaModel[]
+  readonly live: LivePlan
   /** Told at once of the error that ends it; `serve` throws it later, once all is drained. */
   readonly onFailed?: (error: Error) => void
 }
@@ -36,14 +32,18 @@ export class ReplicaRun {
   readonly #options: ReplicaRunOptions
   readonly #links: KafkaLinks
   readonly #failure = Promise.withResolvers<never>()
+  readonly #versions = Promise.withResolvers<ServedVersions>()
+  #live: LivePlan
   #replica: Replica | undefined
 
   constructor(options: ReplicaRunOptions) {
     const { settings, connection, tools } = options
     this.#options = options
+    this.#live = options.live
     this.#links = new KafkaLinks(clusterTools(connection, tools.log), settings.groupId, tools.clock)
     // Whoever waits for it hears of it: one that comes while nobody does is no defect.
     this.#failure.promise.catch(() => {})
+    this.#versions.promise.catch(() => {})
   }
 
   /**
@@ -51,9 +51,11 @@ export class ReplicaRun {
    * @throws SluiceError with response `exit` when going on cannot help
    */
   async serve(signal: AbortSignal): Promise<void> {
-    const codec = await this.#connect(signal)
-    if (codec === undefined) return
-    const replica = new Replica({ ...this.#options, links: this.#links, codec, onFailed: error => this.fail(error) })
+    const versions = await this.#connect(signal)
+    if (versions === undefined) return
+    versions.adopt(this.#live)
+    this.#versions.resolve(versions)
+    const replica = new Replica({ ...this.#options, links: this.#links, versions, onFailed: error => this.fail(error) })
     this.#replica = replica
     replica.start()
     try {
@@ -71,8 +73,29 @@ export class ReplicaRun {
     this.#options.onFailed?.(error)
   }
 
+  /**
+   * Makes a version ready to answer here; waits until this thread is connected.
+   * @throws SluiceError where it cannot answer here, or the thread ends
+   */
+  async prepare(model: ReplicaModel): Promise<void> {
+    await (await this.#versions.promise).prepare(model)
+  }
+
+  /** This plan answers from now on, each partition between two transactions; its versions are prepared. */
+  adopt(live: LivePlan): void {
+    this.#live = live
+    this.#replica?.adopt(live)
+  }
+
+  /** The version is of no plan any more: `onLeft` tells when nothing waits for it. */
+  retire(version: string): void {
+    if (this.#replica === undefined) this.#options.onLeft?.(version)
+    else this.#replica.retire(version)
+  }
+
   /** Closes the connections. */
   close(): Promise<void> {
+    this.#versions.reject(new SluiceError('session-crashed', 'The worker ends.'))
     return this.#links.close()
   }
 
@@ -82,21 +105,47 @@ export class ReplicaRun {
   }
 
   /** Waits for brokers, topics and registry. Undefined when it is stopped meanwhile. */
-  async #connect(signal: AbortSignal): Promise<ModelCodec | undefined> {
-    const { settings, model, tools } = this.#options
+  async #connect(signal: AbortSignal): Promise<ServedVersions | undefined> {
+    const { settings, models, tools } = this.#options
     const { clock, log } = tools
     // What is wrong with the formats shows at once, not only when a broker has answered.
     const schemas = await openSchemas(settings, clock, log)
-    const decoder = await createDecoder(settings, model.spec, schemas, clock)
-    const connected = await this.#waitFor('brokers', signal, () =>
-      this.#links.connect(topicsOf(settings), settings.processingGuarantee === 'exactly-once'),
-    )
-    if (!connected) return undefined
-    let encoder: PredictionEncoder | undefined
-    await this.#waitFor('schemas', signal, async () => {
-      encoder = await createEncoder(settings.outputFormat, model.spec, settings.outputTopic, schemas)
+    for (const { spec } of models) await createDecoder(settings, spec, schemas, clock)
+    const connected = await this.#waitFor('brokers', signal, async () => {
+      await this.#links.connect(topicsOf(settings), settings.processingGuarantee === 'exactly-once')
+      await this.#followTimeline()
     })
-    return encoder === undefined ? undefined : { decoder, encoder }
+    if (!connected) return undefined
+    const onCondition = (version: string, error: SluiceError | undefined) => this.#onSessions(version, error)
+    const versions = new ServedVersions({ settings, schemas, ...tools, onCondition })
+    const prepared = await this.#waitFor('schemas', signal, async () => {
+      for (const model of models) await versions.prepare(model)
+    })
+    return prepared ? versions : undefined
+  }
+
+  /** The worker makes the topic itself where it may: who has never rolled out anything need not know of it. */
+  async #followTimeline(): Promise<void> {
+    const { settings, connection, tools } = this.#options
+    const { timelineTopic: topic } = settings
+    if (await this.#links.follow(topic)) return
+    const refusal = await createTopics(connection, [timelineRequest(topic)]).then(
+      () => '',
+      error => ` The broker does not let the worker create it: ${error instanceof Error ? error.message : error}.`,
+    )
+    if (await this.#links.follow(topic)) {
+      tools.log.info({ topic }, 'the topic of the timeline was created')
+      return
+    }
+    throw new SluiceError('topic-missing', `Topic ${topic}, the timeline, does not exist.${refusal}`)
+  }
+
+  #onSessions(version: string, error: SluiceError | undefined): void {
+    const { health } = this.#options.tools
+    const condition = `sessions-${version}`
+    if (error === undefined) health.clear(condition)
+    else if (error.response === 'exit') this.fail(error)
+    else health.set(condition, error)
   }
 
   /** Tries until it works, and is not ready meanwhile. Returns false when it is stopped first. */
@@ -124,6 +173,12 @@ export class ReplicaRun {
     tools.log.warn({ drainTimeoutMs }, 'draining takes too long: what is in flight is left to the next owner')
     replica.abort()
   }
+}
+
+/** Kept for ever: a replay asks which version answered years ago. */
+function timelineRequest(topic: string) {
+  const config = { 'cleanup.policy': 'delete', 'retention.ms': '-1', 'retention.bytes': '-1' }
+  return { topic, partitions: 1, replicationFactor: -1, config }
 }
 
 function topicsOf({ inputTopic, outputTopic, deadLetterTopic }: WorkerSettings): string[] {

@@ -1,11 +1,9 @@
-import { createCommitter } from './committing.ts'
+import { createCommitter, shadowTopicOf } from './committing.ts'
 import type { Settings } from './config/settings.ts'
+import { Backoff } from './core/backoff.ts'
 import type { Clock } from './core/clock.ts'
-import type { FeatureDecoder, PredictionEncoder } from './core/codec.ts'
-import type { SluiceError } from './core/errors.ts'
-import type { SessionPool } from './core/inference.ts'
+import { asSluiceError, type SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
-import { identityOf, type ModelSpec } from './core/model.ts'
 import { Fetcher } from './kafka/fetcher.ts'
 import type { KafkaLinks } from './kafka/links.ts'
 import { type Assignment, Membership } from './kafka/membership.ts'
@@ -13,11 +11,10 @@ import type { PartitionLog } from './kafka/partition-log.ts'
 import type { HealthReporter } from './ops/health.ts'
 import type { Metrics } from './ops/metrics.ts'
 import { AssignedTasks } from './pipeline/assignment.ts'
-import { Batcher } from './pipeline/batcher.ts'
 import { CommitTurns } from './pipeline/commit-turns.ts'
 import { InFlightBudget } from './pipeline/in-flight.ts'
 import { PartitionTask } from './pipeline/partition-task.ts'
-import type { Probe } from './probe.ts'
+import type { LivePlan, ServedVersions } from './served-versions.ts'
 
 /** Settings of a worker, after `loadSettings` with these required. */
 export type WorkerSettings = Settings & {
@@ -34,44 +31,32 @@ export interface ReplicaTools {
   readonly metrics: Metrics
 }
 
-/** A model version that is open somewhere, and what tells bad sessions from bad rows. */
-export interface ReplicaModel {
-  readonly spec: ModelSpec
-  readonly pool: SessionPool
-  readonly probe: Probe
-}
-
-/** What turns records into rows of the model, and rows into predictions. */
-export interface ModelCodec {
-  readonly decoder: FeatureDecoder
-  readonly encoder: PredictionEncoder
-}
-
 /** How a replica begins that does not stand alone. */
 export interface ReplicaStart {
-  /** Told of each generation of the group that this member has joined. */
-  readonly onJoined?: (generationId: number) => void
+  /** Told of each generation of the group that this member has joined, and under which id. */
+  readonly onJoined?: (generationId: number, memberId: string) => void
   /** No task begins before this has resolved; until then the group may assign other partitions. Left out: at once. */
   readonly mayBegin?: Promise<void>
+  /** Nothing of this replica waits for a version any more that its plan does not name. */
+  readonly onLeft?: (version: string) => void
 }
 
 interface ReplicaOptions extends ReplicaStart {
   readonly settings: WorkerSettings
   readonly tools: ReplicaTools
   readonly links: KafkaLinks
-  readonly model: ReplicaModel
-  readonly codec: ModelCodec
+  /** A plan is in effect. */
+  readonly versions: Pick<ServedVersions, 'serving' | 'adopt' | 'retire' | 'retired' | 'close' | 'closeAll'>
   /** An error that ends the worker. */
   readonly onFailed: (error: SluiceError) => void
 }
 
-/** The journey of a record, assembled: membership assigns, the fetcher feeds the tasks, one batcher serves them all. */
+/** The journey of a record, assembled: membership assigns, the fetcher feeds the tasks, one batcher a model version serves them all. */
 export class Replica {
   readonly #options: ReplicaOptions
   /** What the tasks read, by partition: their committers find it out, the fetcher reads from it. */
   readonly #logs = new Map<number, PartitionLog>()
   readonly #fetcher: Fetcher
-  readonly #batcher: Batcher
   readonly #inFlight: InFlightBudget
   readonly #turns: CommitTurns
   readonly #tasks: AssignedTasks
@@ -81,12 +66,12 @@ export class Replica {
   #assignment: Assignment | undefined
   /** Partitions of the first assignment whose tasks have neither begun to run nor said why they cannot. */
   #unheard: Set<number> | undefined
+  readonly #closing = new AbortController()
 
   constructor(options: ReplicaOptions) {
     this.#options = options
     this.#begun = options.mayBegin === undefined
     this.#fetcher = this.#createFetcher()
-    this.#batcher = this.#createBatcher()
     const { settings, tools } = options
     this.#inFlight = new InFlightBudget(
       { records: settings.maxInFlightRecordsTotal, bytes: settings.maxInFlightBytesTotal },
@@ -110,6 +95,45 @@ export class Replica {
     })
   }
 
+  /** Another plan answers the records that are decoded from now on. */
+  adopt(live: LivePlan): void {
+    const { versions, tools } = this.#options
+    versions.adopt(live)
+    tools.log.info({ ...live.plan, revision: live.revision }, 'these versions answer from now on')
+    if (live.plan.shadows.length > 0) void this.#followShadows()
+    for (const task of this.tasks) task.switched()
+  }
+
+  /** The version is of no plan any more: `onLeft` tells when nothing waits for it. */
+  retire(version: string): void {
+    const { versions, onLeft } = this.#options
+    if (versions.retire(version)) this.#review()
+    else onLeft?.(version)
+  }
+
+  #review(): void {
+    const { versions, onLeft } = this.#options
+    for (const version of versions.retired) {
+      if (this.tasks.some(task => task.uses(version))) continue
+      versions.close(version.name)
+      onLeft?.(version.name)
+    }
+  }
+
+  /** Nothing is shadowed before their topic is there; nothing else waits for it. Never rejects. */
+  async #followShadows(): Promise<void> {
+    const { links, settings, tools } = this.#options
+    const topic = shadowTopicOf(settings.outputTopic)
+    const backoff = new Backoff(500, 5_000)
+    while (!this.#closing.signal.aborted) {
+      const there = await links.follow(topic).catch(error => asSluiceError(error, 'broker-unreachable'))
+      if (there === true) return
+      const reason = there === false ? 'it does not exist' : there.message
+      tools.log.warn({ topic, reason }, 'the topic of the shadows cannot be written to')
+      await tools.clock.sleep(backoff.next(), this.#closing.signal)
+    }
+  }
+
   /** Commits what is in the pipeline and ends all tasks. */
   async drain(): Promise<void> {
     await this.#tasks.drain()
@@ -122,7 +146,8 @@ export class Replica {
 
   /** Leaves the group and stops fetching; the tasks have ended before. */
   async close(): Promise<void> {
-    this.#batcher.close()
+    this.#closing.abort()
+    this.#options.versions.closeAll()
     await Promise.all([this.#fetcher.close(), this.#membership.close()])
   }
 
@@ -149,22 +174,6 @@ export class Replica {
     })
   }
 
-  #createBatcher(): Batcher {
-    const { settings, tools, model } = this.#options
-    const { name, version } = model.spec
-    return new Batcher({
-      pool: model.pool,
-      model: identityOf(model.spec),
-      maxQueueDelayMs: settings.maxQueueDelayMs,
-      targetLatencyMs: settings.targetLatencyMs,
-      telemetry: tools.metrics.batcher({ model: name, version }),
-      clock: tools.clock,
-      probe: (session, by) => model.probe.run(session, by),
-      onGood: slot => model.probe.learn(slot),
-      onCondition: this.#condition('sessions'),
-    })
-  }
-
   #createTasks(): AssignedTasks {
     const { tools, onFailed } = this.#options
     return new AssignedTasks({
@@ -183,21 +192,20 @@ export class Replica {
   }
 
   #createTask(partition: number, limit: <T>(initialise: () => Promise<T>) => Promise<T>): PartitionTask {
-    const { settings, tools, links, model, codec } = this.#options
+    const { settings, tools, links, versions } = this.#options
     const { inputTopic: topic } = settings
-    const { name, version } = model.spec
     const { clock } = tools
+    const { model, stable } = versions.serving.said
     const log = tools.log.child({ partition })
     const generation = () => this.#membership.current
     const renounce = (memberId: string) => this.#membership.renounce(memberId)
     tools.metrics.halted(topic, partition, false)
     return new PartitionTask({
-      ...codec,
+      serving: () => versions.serving,
       topic,
       partition,
       committer: createCommitter(settings, partition, { links, clock, log, generation, renounce, logs: this.#logs }),
-      batcher: this.#batcher,
-      telemetry: tools.metrics.partition({ topic, partition, model: name, version }),
+      telemetry: tools.metrics.partition({ topic, partition, model, version: stable.version }),
       log,
       clock,
       inFlight: this.#inFlight,
@@ -214,6 +222,7 @@ export class Replica {
         this.#fetcher.wake()
         this.#heard(partition)
       },
+      onServed: () => this.#review(),
     })
   }
 
@@ -246,7 +255,7 @@ export class Replica {
       onAssigned: assignment => {
         tools.metrics.rebalanced()
         this.#assignment = assignment
-        this.#options.onJoined?.(assignment.generationId)
+        this.#options.onJoined?.(assignment.generationId, assignment.memberId)
         this.#followAssignment()
       },
       onCondition: this.#condition('group'),

@@ -1,14 +1,22 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
 import { connectionOptions } from './connection.ts'
 import type { SluiceError } from './core/errors.ts'
 import { identityOf } from './core/model.ts'
-import { within } from './core/waiting.ts'
+import { type RolloutPlan, versionsOf } from './core/rollout.ts'
+import { aborted, within } from './core/waiting.ts'
 import { IoThreads, type IoThreadsOptions } from './io-threads.ts'
-import type { ConnectionOptions } from './kafka/cluster.ts'
+import { type ConnectionOptions, clusterTools } from './kafka/cluster.ts'
+import { RolloutFollower } from './kafka/rollout-topic.ts'
+import { FolderStore } from './models/store.ts'
 import type { IoStatus, WorkerStatus } from './ops/status.ts'
 import { Probe } from './probe.ts'
 import type { WorkerSettings } from './replica.ts'
 import { CLOSE_TIMEOUT_MS, ReplicaRun } from './replica-run.ts'
+import { RolloutAgent } from './rollout-agent.ts'
+import type { LivePlan, ReplicaModel } from './served-versions.ts'
 import { openModel, type ServedModel, slotsOfEach, slotsOfOne } from './serving.ts'
+import { VersionShelf } from './version-shelf.ts'
 
 type WorkerTools = IoThreadsOptions['tools']
 
@@ -18,10 +26,13 @@ interface Io {
   fail(error: SluiceError): void
   close(): Promise<void>
   status(): IoStatus | Promise<IoStatus>
+  prepare(model: ServedModel): Promise<void>
+  adopt(live: LivePlan): void
+  retire(version: string): void
 }
 
 /**
- * One worker: a model in its sessions, and one replica or IO_THREADS of them.
+ * One worker: the versions of a model that a rollout names, each in its sessions, and one replica or IO_THREADS of them.
  *
  *   CREATED ─▶ STARTING ─▶ RUNNING ─▶ DRAINING ─▶ CLOSED
  *                 └───────────────────▲   (an error that ends it, or `signal`, at any time)
@@ -32,7 +43,11 @@ export class Worker {
   readonly #settings: WorkerSettings
   readonly #tools: WorkerTools
   readonly #connection: ConnectionOptions
-  #model: ServedModel | undefined
+  readonly #shelf: VersionShelf
+  readonly #follower: RolloutFollower
+  readonly #replica = randomUUID()
+  #agent: RolloutAgent | undefined
+  #models: ReadonlyMap<string, ServedModel> = new Map()
   #io: Io | undefined
   /** What ended the sessions before there was anything to end. */
   #early: SluiceError | undefined
@@ -42,6 +57,11 @@ export class Worker {
     this.#settings = settings
     this.#tools = tools
     this.#connection = connectionOptions(settings)
+    this.#shelf = new VersionShelf({
+      open: version => this.#open(version),
+      retire: version => this.#io?.retire(version),
+    })
+    this.#follower = this.#createFollower()
   }
 
   /**
@@ -52,13 +72,16 @@ export class Worker {
     const { health, clock } = this.#tools
     health.enter('STARTING')
     try {
-      this.#model = await this.#openModel()
-      this.#io = this.#createIo(this.#model)
-      if (this.#early !== undefined) this.#io.fail(this.#early)
-      await this.#io.serve(signal)
+      const live = await this.#planAtStart(signal)
+      if (live !== undefined) await this.#serve(live, signal)
     } finally {
       health.enter('DRAINING')
-      await within(clock, CLOSE_TIMEOUT_MS, Promise.all([this.#model?.close(), this.#io?.close()]))
+      this.#agent?.close()
+      await within(
+        clock,
+        CLOSE_TIMEOUT_MS,
+        Promise.all([this.#shelf.close(), this.#io?.close(), this.#follower.close()]),
+      )
       health.enter('CLOSED')
     }
   }
@@ -66,7 +89,8 @@ export class Worker {
   /** For the status page. */
   async status(): Promise<WorkerStatus> {
     const { groupId, inputTopic, outputTopic, deadLetterTopic, processingGuarantee, sessions } = this.#settings
-    const model = this.#model
+    const live = this.#agent?.live
+    const model = live && this.#models.get(live.plan.stable)
     const nothing: IoStatus = { totals: this.#tools.metrics.totals, partitions: [] }
     return {
       groupId,
@@ -75,35 +99,171 @@ export class Worker {
       deadLetterTopic,
       guarantee: processingGuarantee,
       model: model === undefined ? null : identityOf(model.spec),
+      rollout: live === undefined ? null : { revision: live.revision, ...live.plan },
       sessions:
         model === undefined ? null : { size: model.pool.size, busy: model.pool.size - model.pool.idle, spec: sessions },
       ...((await this.#io?.status()) ?? nothing),
     }
   }
 
-  #openModel(): Promise<ServedModel> {
+  /** MODEL_VERSION pins; otherwise the rollout says, otherwise the highest version answers. Undefined when it is stopped. */
+  async #planAtStart(signal: AbortSignal): Promise<LivePlan | undefined> {
+    const { modelStore, modelName, modelVersion } = this.#settings
+    const { health } = this.#tools
+    const starting = this.#follower.start()
+    if (modelVersion !== undefined) return chosen(modelVersion)
+    const store = new FolderStore(modelStore)
+    const highest = await store.highest(modelName) // a model that is not there shows at once, not only when a broker answers
+    const state = await Promise.race([starting, aborted(signal)])
+    if (signal.aborted) return undefined
+    health.clear(ROLLOUT_TOPIC)
+    return state?.live === undefined ? chosen(highest) : { plan: state.live, revision: state.revision }
+  }
+
+  async #serve(wanted: LivePlan, signal: AbortSignal): Promise<void> {
+    const live = { ...wanted, plan: await this.#openAll(wanted.plan) }
+    const models = versionsOf(live.plan).map(version => this.#models.get(version)!)
+    this.#agent = this.#createAgent(live)
+    const io = this.#createIo(models, live)
+    this.#io = io
+    if (this.#early !== undefined) io.fail(this.#early)
+    if (this.#follower.state !== undefined) this.#agent.heard(this.#follower.state)
+    await io.serve(signal)
+  }
+
+  /**
+   * Opens the versions of a plan, and returns the plan as it can be followed: a shadow that cannot be opened is left out.
+   * @throws SluiceError of a version that answers
+   */
+  async #openAll(plan: RolloutPlan): Promise<RolloutPlan> {
+    const shadows: string[] = []
+    for (const version of versionsOf(plan)) {
+      const answers = version === plan.stable || version === plan.canary?.version
+      try {
+        await this.#shelf.open(version)
+        if (!answers) shadows.push(version)
+      } catch (error) {
+        if (answers) throw error
+        this.#tools.log.warn({ version, error }, 'a shadow cannot be opened, and is left out')
+      }
+    }
+    return { ...plan, shadows }
+  }
+
+  /** Loads and verifies a version, and makes it ready on every thread that there is. */
+  async #open(version: string): Promise<ServedModel> {
     const { log, clock, metrics } = this.#tools
     const { ioThreads } = this.#settings
     const slotsFor = ioThreads === 1 ? slotsOfOne : (sessions: number) => ioThreads * slotsOfEach(sessions)
-    const telemetry = metrics.pool.bind(metrics)
-    return openModel(this.#settings, { log, clock, telemetry, onCondition: error => this.#onSessions(error) }, slotsFor)
+    const tools = {
+      log,
+      clock,
+      telemetry: metrics.pool.bind(metrics),
+      onCondition: (error: SluiceError | undefined) => this.#onSessions(version, error),
+    }
+    const model = await openModel({ ...this.#settings, modelVersion: version }, tools, slotsFor)
+    try {
+      await this.#io?.prepare(model)
+    } catch (error) {
+      await model.close()
+      throw error
+    }
+    this.#models = new Map([...this.#models, [version, model]])
+    return model
   }
 
-  #createIo(model: ServedModel): Io {
+  #createFollower(): RolloutFollower {
+    const { log, clock, health } = this.#tools
+    const { rolloutTopic, modelName, modelVersion, groupId } = this.#settings
+    return new RolloutFollower({
+      tools: clusterTools(this.#connection, log),
+      topic: rolloutTopic,
+      model: modelName,
+      group: groupId,
+      replica: this.#replica,
+      clock,
+      log,
+      onState: state => this.#agent?.heard(state),
+      // Later there are others who say that brokers are away, and what serves goes on.
+      onTrouble: error => {
+        if (error === undefined) health.clear(ROLLOUT_TOPIC)
+        else if (health.state === 'STARTING' && modelVersion === undefined) health.set(ROLLOUT_TOPIC, error)
+      },
+    })
+  }
+
+  #createAgent(live: LivePlan): RolloutAgent {
+    const { groupId, modelName, modelVersion } = this.#settings
+    return new RolloutAgent({
+      ...this.#tools,
+      model: modelName,
+      group: groupId,
+      replica: this.#replica,
+      place: `${hostname()}:${process.pid}`,
+      pinned: modelVersion !== undefined,
+      live,
+      shelf: this.#shelf,
+      adopt: next => this.#io!.adopt(next),
+      publish: report => this.#follower.report(report),
+    })
+  }
+
+  #createIo(models: readonly ServedModel[], live: LivePlan): Io {
     const settings = this.#settings
     const connection = this.#connection
     const tools = this.#tools
-    if (settings.ioThreads > 1) return new IoThreads({ settings, connection, tools, model })
-    const { spec, pool, sample } = model
-    return new ReplicaRun({ settings, connection, tools, model: { spec, pool, probe: new Probe(spec, pool, sample) } })
+    const onLeft = (version: string) => this.#onLeft(version)
+    const onJoined = (thread: number, memberId: string) => this.#agent!.joined(thread, memberId)
+    if (settings.ioThreads > 1) return new IoThreads({ settings, connection, tools, models, live, onLeft, onJoined })
+    const run = new ReplicaRun({
+      settings,
+      connection,
+      tools,
+      models: models.map(replicaModel),
+      live,
+      onLeft,
+      onJoined: (_, memberId) => onJoined(1, memberId),
+    })
+    return {
+      serve: signal => run.serve(signal),
+      fail: error => run.fail(error),
+      close: () => run.close(),
+      status: () => run.status(),
+      prepare: model => run.prepare(replicaModel(model)),
+      adopt: next => run.adopt(next),
+      retire: version => run.retire(version),
+    }
   }
 
-  /** What the pool says of its sessions as a whole. */
-  #onSessions(error: SluiceError | undefined): void {
-    const { health } = this.#tools
-    if (error === undefined) health.clear('session-pool')
-    else if (error.response !== 'exit') health.set('session-pool', error)
+  #onLeft(version: string): void {
+    this.#models = new Map([...this.#models].filter(([other]) => other !== version))
+    void this.#shelf.left(version).then(() => {
+      if (!this.#models.has(version)) this.#onSessions(version, undefined)
+      this.#tools.log.info({ version }, 'the version was unloaded')
+    })
+  }
+
+  /** What the pool of a version says of its sessions as a whole. Of one that answers nobody it is only worth a line. */
+  #onSessions(version: string, error: SluiceError | undefined): void {
+    const { health, log } = this.#tools
+    const condition = `session-pool-${version}`
+    const plan = this.#agent?.live.plan
+    const answers = plan === undefined || version === plan.stable || version === plan.canary?.version
+    if (error === undefined) health.clear(condition)
+    else if (!answers)
+      log.warn({ version, code: error.code, reason: error.message }, 'sessions of a version are in trouble')
+    else if (error.response !== 'exit') health.set(condition, error)
     else if (this.#io === undefined) this.#early = error
     else this.#io.fail(error)
   }
+}
+
+const ROLLOUT_TOPIC = 'rollout-topic'
+
+function chosen(stable: string): LivePlan {
+  return { plan: { stable, shadows: [] }, revision: 0 }
+}
+
+function replicaModel({ spec, pool, sample }: ServedModel): ReplicaModel {
+  return { spec, pool, probe: new Probe(spec, pool, sample) }
 }

@@ -56,7 +56,8 @@ export class EchoTask implements FetchTarget, CommittingTask {
       this.#commits.holding.take(batch)
       if (answer !== undefined) {
         const { value, model } = answer
-        for (let i = 0; i < batch.count; i++) committer.output.prediction(batch, i, value, value.length, model)
+        for (let i = 0; i < batch.count; i++)
+          committer.output.prediction(batch, i, value, value.length, model, 'stable')
       }
       this.#commits.settle(nextOffset, {
         records: batch.count,
@@ -94,6 +95,7 @@ export class EchoTask implements FetchTarget, CommittingTask {
   // CommittingTask
 
   readonly idle = true
+  readonly hurried = false
   readonly stopped = false
   readonly failure = undefined
 

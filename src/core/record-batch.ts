@@ -1,5 +1,7 @@
 /** Memory that is used for something else once all who hold it have let go. */
 export interface Lease {
+  /** One more reads it, and will let go. */
+  hold(): void
   /** Once for each holder, who reads nothing of it afterwards. Whoever never does leaves it to the garbage collector. */
   letGo(): void
 }

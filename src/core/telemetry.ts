@@ -27,7 +27,10 @@ export interface RunCost {
 /** What a partition's task reports. Called once a batch or a transaction, never once a record. */
 export interface PartitionTelemetry {
   recordsIn(count: number): void
-  predictions(count: number): void
+  /** Predictions of this version of the model. */
+  predictions(version: string, count: number): void
+  /** The reporter of a version that shadows. */
+  shadow(version: string): ShadowTelemetry
   deadLetter(code: string): void
   outputMs(ms: number): void
   /** From the oldest record's timestamp in a part to the end of the transaction that carried it. */
@@ -42,6 +45,13 @@ export interface PartitionTelemetry {
   paused(value: boolean): void
   /** The partition is no longer ours: forget its gauges. */
   remove(): void
+}
+
+/** What a shadow version of a partition's task reports. */
+export interface ShadowTelemetry {
+  predictions(count: number): void
+  /** Records that go without its prediction: `behind`, `closed`, or the code of an error. */
+  dropped(reason: string, count: number): void
 }
 
 /** What the batcher of one model version reports. */

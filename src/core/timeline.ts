@@ -31,6 +31,27 @@ export function timelineRecord(entry: TimelineEntry): { key: string; value: stri
   return { key: `${entry.group}/${entry.topic}/${entry.partition}`, value: JSON.stringify(entry) }
 }
 
+/**
+ * What an entry says, without where and when: two entries in a row with the same are one. Goes into the metadata of each
+ * committed offset, so that the next owner of the partition knows what was in effect.
+ */
+export function servingText({
+  model,
+  stable,
+  canary,
+  shadows,
+}: Omit<TimelineEntry, 'topic' | 'partition' | 'offset' | 'at'>): string {
+  return JSON.stringify([
+    model,
+    stable.version,
+    stable.sha256,
+    canary?.version,
+    canary?.sha256,
+    canary?.percent,
+    shadows.map(({ version, sha256 }) => [version, sha256]),
+  ])
+}
+
 /** The plan that an entry says was in effect. */
 export function planOf({ stable, canary, shadows }: TimelineEntry): RolloutPlan {
   return {

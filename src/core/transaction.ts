@@ -1,5 +1,6 @@
 import type { RecordFault, Stage } from './errors.ts'
 import type { FetchedRecords, RecordBatch } from './record-batch.ts'
+import type { TimelineEntry } from './timeline.ts'
 
 /** The model version that made a prediction, as the headers name it. */
 export interface ModelIdentity {
@@ -9,6 +10,9 @@ export interface ModelIdentity {
   /** `cpu`, `cuda:0`. */
   readonly provider: string
 }
+
+/** In what part a version answers: `model-arm` of the headers, which stable predictions do not have. */
+export type Arm = 'stable' | 'canary' | 'shadow'
 
 /** Where a task begins. */
 export interface StartPosition {
@@ -20,8 +24,13 @@ export interface StartPosition {
 
 /** Gathers the output of one partition task until its next transaction. Records are written in input order. */
 export interface OutputWriter {
+  /**
+   * These versions answer the records that are written from now on. Called while nothing is written that was not taken for
+   * a transaction; writes the entry where it is news.
+   */
+  serve(entry: TimelineEntry): void
   /** A prediction for record `index` of `batch`: its key, timestamp and headers, and `length` bytes of `value`. */
-  prediction(batch: RecordBatch, index: number, value: Uint8Array, length: number, model: ModelIdentity): void
+  prediction(batch: RecordBatch, index: number, value: Uint8Array, length: number, model: ModelIdentity, arm: Arm): void
   /** The record itself, untouched, with headers that say what is wrong with it. */
   deadLetter(batch: RecordBatch, index: number, fault: RecordFault, stage: Stage, model?: ModelIdentity): void
   /** Records written since the last commit took them. */

@@ -42,18 +42,20 @@ export class AtLeastOnceCommitter implements Committer {
     const pinned = await start.pinFirstOffset()
     this.#identity = await this.#newIdentity()
     this.#sender.reset()
-    const { offset, committed, settled } = await start.position()
-    if (!settled) await this.#commitOffset(offset)
+    const { offset, committed, settled, serving } = await start.position()
+    this.output.resume(serving)
+    if (!settled) await this.#commitOffset(offset, serving)
     return { offset, committed: committed && !pinned }
   }
 
   async commit(nextOffset: number): Promise<void> {
     const identity = this.#identity
     if (identity === undefined) throw new SluiceError('internal', 'A commit came before initialise.')
+    const { serving } = this.output
     const batches = this.output.take()
     await this.#sender.send(batches, identity)
     this.output.recycle(batches) // not after a failure: they may still be on their way to a socket
-    await this.#commitOffset(nextOffset)
+    await this.#commitOffset(nextOffset, serving)
   }
 
   async close(): Promise<void> {
@@ -77,9 +79,11 @@ export class AtLeastOnceCommitter implements Committer {
    * still drains must not set back the offset of the new one. While the group rebalances the coordinator refuses, so it
    * waits for the next generation; if there is none in time, the partition belongs to somebody else.
    */
-  async #commitOffset(offset: number): Promise<void> {
+  async #commitOffset(offset: number, serving: string | undefined): Promise<void> {
     const { groupCoordinator, groupId, topic, partition, requestTimeoutMs, clock, start } = this.#options
-    const topics = [{ topic, partitions: [{ partition, offset: String(offset), metadata: start.mark(offset) }] }]
+    const topics = [
+      { topic, partitions: [{ partition, offset: String(offset), metadata: start.mark(offset, serving) }] },
+    ]
     const backoff = new Backoff(20, 500)
     const deadline = clock.now() + requestTimeoutMs
     for (;;) {

@@ -70,6 +70,21 @@ export class KafkaLinks {
     }
   }
 
+  /**
+   * Learns about one more topic, once connected.
+   * @returns false where it does not exist
+   * @throws SluiceError as `connect` does
+   */
+  async follow(topic: string): Promise<boolean> {
+    try {
+      if ((await partitionCount(this.data.cluster, topic)) === undefined) return false
+      await Promise.all([this.data, ...this.#producers].map(({ cluster }) => cluster.addMultipleTargetTopics([topic])))
+      return true
+    } catch (error) {
+      throw translate(error, `looking for topic ${topic}`, 'broker-unreachable')
+    }
+  }
+
   /** Partitions of a topic as the metadata has it now; 0 while it has none, as when the connections are closed. */
   partitions(topic: string): number {
     try {

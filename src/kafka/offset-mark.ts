@@ -11,27 +11,31 @@ export interface OffsetMark {
   readonly leaderEpoch?: number | undefined
   /** The offset stands in for one that was lost, so that a restart does not take it for a good one. */
   readonly lost?: boolean
+  /** Which versions answered the record before the offset: a `servingTag` of the timeline. */
+  readonly serving?: string | undefined
 }
 
-const MARK = /^sluice( lost)? topic-id=([\w-]{22})(?: leader-epoch=(\d{1,10}))?$/
+const MARK = /^sluice( lost)? topic-id=([\w-]{22})(?: leader-epoch=(\d{1,10}))?(?: serving=([0-9a-f]{12}))?$/
 
 /** What releases before topic ids wrote beside an offset that stood in for a lost one; beside others they wrote nothing. */
 const FORMER_LOST_MARK = 'sluice: the committed offset was missing'
 
-/** At most 70 characters; brokers keep up to 4096 (`offset.metadata.max.bytes`). */
-export function formatMark({ topicId, leaderEpoch, lost }: OffsetMark & { readonly topicId: Uuid }): string {
+/** At most 91 characters; brokers keep up to 4096 (`offset.metadata.max.bytes`). */
+export function formatMark({ topicId, leaderEpoch, lost, serving }: OffsetMark & { readonly topicId: Uuid }): string {
   const epoch = leaderEpoch === undefined ? '' : ` leader-epoch=${leaderEpoch}`
-  return `sluice${lost ? ' lost' : ''} topic-id=${topicId}${epoch}`
+  const versions = serving === undefined ? '' : ` serving=${serving}`
+  return `sluice${lost ? ' lost' : ''} topic-id=${topicId}${epoch}${versions}`
 }
 
 /** Undefined where the offset says nothing about its log: a person or another tool has set it. */
 export function parseMark(metadata: string): OffsetMark | undefined {
   if (metadata === FORMER_LOST_MARK) return { lost: true }
-  const [whole, lost, topicId, leaderEpoch] = MARK.exec(metadata) ?? []
+  const [whole, lost, topicId, leaderEpoch, serving] = MARK.exec(metadata) ?? []
   if (whole === undefined || topicId === undefined) return undefined
   return {
     topicId,
     ...(leaderEpoch === undefined ? {} : { leaderEpoch: Number(leaderEpoch) }),
     ...(lost === undefined ? {} : { lost: true }),
+    ...(serving === undefined ? {} : { serving }),
   }
 }

@@ -2,20 +2,26 @@ import type { Clock } from '../core/clock.ts'
 import type { RecordFault, Stage } from '../core/errors.ts'
 import { partitionOfKey } from '../core/murmur2.ts'
 import { COLUMNS, Column, offsetOf, type RecordBatch, valueBytes } from '../core/record-batch.ts'
-import type { ModelIdentity, OutputWriter } from '../core/transaction.ts'
+import { type TimelineEntry, timelineRecord } from '../core/timeline.ts'
+import type { Arm, ModelIdentity, OutputWriter } from '../core/transaction.ts'
 import { RecordBatchWriter } from './record-batch-writer.ts'
 import { type EncodedHeaders, HeaderBuilder, HeaderFilter } from './record-headers.ts'
+import { keyOnly, servingTag } from './timeline-writer.ts'
 
 export interface PartitionCounts {
   readonly input: number
   readonly output: number
   readonly deadLetter: number
+  /** 0 where there is no such topic: then nothing shadows. */
+  readonly shadow: number
 }
 
 /** What the records of one input partition become, and where they go. */
 export interface OutputOptions {
   readonly outputTopic: string
   readonly deadLetterTopic: string
+  readonly shadowTopic: string
+  readonly timelineTopic: string
   /**
    * Partitions of each topic: they decide whether a record keeps its partition number. Asked again at every `take` and
    * `discard`, so that a topic that was given more partitions changes the mapping between two transactions, and for all
@@ -27,8 +33,6 @@ export interface OutputOptions {
   readonly maxBatchBytes: number
   /** In replays only. */
   readonly replayId?: string | undefined
-  /** Absent for the stable version. */
-  readonly arm?: 'canary' | 'shadow' | undefined
 }
 
 /** Headers that a prediction says itself. An input that is the output of another Sluice has them already. */
@@ -54,11 +58,19 @@ const SHA256_DIGITS = 16
 export class KafkaOutputWriter implements OutputWriter {
   readonly #options: OutputOptions
   #counts: PartitionCounts
-  #topics: { readonly predictions: TopicBatches; readonly deadLetters: TopicBatches }
+  #topics: Topics
+  readonly #timeline: TopicBatches
+  /** Tag of the versions that answer what is written, see `servingTag`. */
+  #serving: string | undefined
   readonly #filter = new HeaderFilter(OWN_HEADERS)
   readonly #keepAll = new HeaderFilter([])
   readonly #faultHeaders = new HeaderBuilder()
-  #modelHeaders: ModelHeaders | undefined
+  /** Of each version and arm: what the last of its predictions had in common with those before. */
+  readonly #modelHeaders: Record<Arm, WeakMap<ModelIdentity, ModelHeaders>> = {
+    stable: new WeakMap(),
+    canary: new WeakMap(),
+    shadow: new WeakMap(),
+  }
   /** Since the last `take`, in the order in which they were opened. */
   #open: RecordBatchWriter[] = []
   #records = 0
@@ -67,17 +79,49 @@ export class KafkaOutputWriter implements OutputWriter {
     this.#options = options
     this.#counts = options.partitionCounts()
     this.#topics = topicBatches(options, this.#counts)
+    this.#timeline = new TopicBatches(options.timelineTopic, 0, 1)
+  }
+
+  /** Tag of the versions that answer the records written last; for the offset that is committed with them. */
+  get serving(): string | undefined {
+    return this.#serving
+  }
+
+  /** The task goes on where the group is, behind records that these versions answered. */
+  resume(serving: string | undefined): void {
+    this.#serving = serving
   }
 
   get records(): number {
     return this.#records
   }
 
-  prediction(batch: RecordBatch, index: number, value: Uint8Array, length: number, model: ModelIdentity): void {
+  serve(entry: TimelineEntry): void {
+    const tag = servingTag(entry)
+    if (tag === this.#serving) return
+    this.#serving = tag
+    const { key, value } = timelineRecord(entry)
+    const bytes = Buffer.from(value)
+    const timeline = this.#timeline
+    const writer = timeline.current(0) ?? this.#openBatch(timeline, 0)
+    writer.begin(keyOnly(timeline.topic, key, entry.at), 0, bytes, bytes.length, 0, 0)
+  }
+
+  /** A shadow's goes nowhere where its topic does not exist. */
+  prediction(
+    batch: RecordBatch,
+    index: number,
+    value: Uint8Array,
+    length: number,
+    model: ModelIdentity,
+    arm: Arm,
+  ): void {
+    const topic = arm === 'shadow' ? this.#topics.shadows : this.#topics.predictions
+    if (topic.empty) return
     const offset = offsetOf(batch, index)
     const digits = countDigits(offset)
-    const headers = this.#headersOf(model, batch, digits)
-    const writer = this.#begin(this.#topics.predictions, batch, index, value, length, this.#filter, headers, digits)
+    const headers = this.#headersOf(model, arm, batch, digits)
+    const writer = this.#begin(topic, batch, index, value, length, this.#filter, headers, digits)
     writer.appendShared(headers.bytes)
     writer.appendDecimal(offset, digits)
   }
@@ -124,7 +168,7 @@ export class KafkaOutputWriter implements OutputWriter {
   /** While a topic is not there it counts no partitions: what was known of it before stands. */
   #followPartitions(): void {
     const counts = this.#options.partitionCounts()
-    const known = Object.values(counts).every(count => count > 0)
+    const known = counts.input > 0 && counts.output > 0 && counts.deadLetter > 0
     if (known && !sameCounts(counts, this.#counts)) {
       this.#counts = counts
       this.#topics = topicBatches(this.#options, counts)
@@ -133,8 +177,8 @@ export class KafkaOutputWriter implements OutputWriter {
 
   /** Every partition that output of an input partition may be written to, of topics that exist. */
   destinations(inputPartition: number): { topic: string; partitions: number[] }[] {
-    const { predictions, deadLetters } = this.#topics
-    return [predictions, deadLetters]
+    const { predictions, deadLetters, shadows } = this.#topics
+    return [predictions, deadLetters, shadows, this.#timeline]
       .map(topic => ({ topic: topic.topic, partitions: topic.reachableFrom(inputPartition) }))
       .filter(({ partitions }) => partitions.length > 0)
   }
@@ -142,8 +186,7 @@ export class KafkaOutputWriter implements OutputWriter {
   #forget(): void {
     this.#open = []
     this.#records = 0
-    this.#topics.predictions.clear()
-    this.#topics.deadLetters.clear()
+    for (const topic of [...Object.values(this.#topics), this.#timeline]) topic.clear()
   }
 
   /** Writes a record up to the headers passed through; `added` and the digits of its offset must follow. */
@@ -178,27 +221,27 @@ export class KafkaOutputWriter implements OutputWriter {
   }
 
   /** What all predictions of a model have in common, as long as their offsets have as many digits; encoded once. */
-  #headersOf(model: ModelIdentity, batch: RecordBatch, digits: number): ModelHeaders {
-    const known = this.#modelHeaders
-    if (known !== undefined && known.model === model && known.digits === digits && isFrom(batch, known)) return known
-    const { replayId, arm } = this.#options
+  #headersOf(model: ModelIdentity, arm: Arm, batch: RecordBatch, digits: number): ModelHeaders {
+    const known = this.#modelHeaders[arm].get(model)
+    if (known !== undefined && known.digits === digits && isFrom(batch, known)) return known
+    const { replayId } = this.#options
     const builder = new HeaderBuilder()
       .add('model-name', model.name)
       .add('model-version', model.version)
       .add('model-sha256', model.sha256.slice(0, SHA256_DIGITS))
       .add('execution-provider', model.provider)
     if (replayId !== undefined) builder.add('replay-id', replayId)
-    if (arm !== undefined) builder.add('model-arm', arm)
+    if (arm !== 'stable') builder.add('model-arm', arm)
     const { topic, partition } = batch
     const headers = builder.addSource(topic, partition, digits).toHeaders()
-    this.#modelHeaders = { ...headers, model, topic, partition, digits }
-    return this.#modelHeaders
+    const encoded = { ...headers, topic, partition, digits }
+    this.#modelHeaders[arm].set(model, encoded)
+    return encoded
   }
 }
 
 /** The headers of a prediction, all but the digits of the offset at the end. */
 interface ModelHeaders extends EncodedHeaders {
-  readonly model: ModelIdentity
   readonly topic: string
   readonly partition: number
   readonly digits: number
@@ -214,15 +257,22 @@ function countDigits(value: number): number {
   return digits
 }
 
-function topicBatches(options: OutputOptions, { input, output, deadLetter }: PartitionCounts) {
+interface Topics {
+  readonly predictions: TopicBatches
+  readonly deadLetters: TopicBatches
+  readonly shadows: TopicBatches
+}
+
+function topicBatches(options: OutputOptions, { input, output, deadLetter, shadow }: PartitionCounts): Topics {
   return {
     predictions: new TopicBatches(options.outputTopic, input, output),
     deadLetters: new TopicBatches(options.deadLetterTopic, input, deadLetter),
+    shadows: new TopicBatches(options.shadowTopic, input, shadow),
   }
 }
 
 function sameCounts(a: PartitionCounts, b: PartitionCounts): boolean {
-  return a.input === b.input && a.output === b.output && a.deadLetter === b.deadLetter
+  return a.input === b.input && a.output === b.output && a.deadLetter === b.deadLetter && a.shadow === b.shadow
 }
 
 /** One output topic: the batch that each of its partitions is written to, and which partition a record goes to. */
@@ -238,6 +288,11 @@ class TopicBatches {
     this.topic = topic
     this.#inputPartitions = inputPartitions
     this.#partitions = partitions
+  }
+
+  /** Whether there is no such topic. */
+  get empty(): boolean {
+    return this.#partitions === 0
   }
 
   current(partition: number): RecordBatchWriter | undefined {

@@ -40,6 +40,8 @@ export interface StartPolicyOptions {
 export interface TaskStart extends StartPosition {
   /** False: `offset` is to be committed, with `mark(offset)`, before anything else, so that the next start finds it. */
   readonly settled: boolean
+  /** Tag of the versions that answered the records below it, if the offset says. */
+  readonly serving?: string | undefined
 }
 
 /**
@@ -125,7 +127,9 @@ export class StartPolicy {
     const offset = loss?.resumeAt ?? committed!.offset
     const epoch = loss === undefined ? mark?.leaderEpoch : undefined
     this.#options.logs.set(this.#options.partition, new PartitionLog(log.topicId, offset, log.end, epoch))
-    return { offset, committed: loss === undefined, settled: loss === undefined && mark !== undefined }
+    const settled = loss === undefined && mark !== undefined
+    const serving = loss === undefined && mark?.serving !== undefined ? { serving: mark.serving } : {}
+    return { offset, committed: loss === undefined, settled, ...serving }
   }
 
   /** The connection to the group's coordinator over which the group's offset was read last. */
@@ -143,11 +147,14 @@ export class StartPolicy {
     return (await this.#committed())?.offset
   }
 
-  /** The metadata to commit `offset` with, which is where `position` began or later. */
-  mark(offset: number): string {
+  /**
+   * The metadata to commit `offset` with, which is where `position` began or later.
+   * @param serving tag of the versions that answered the records below it
+   */
+  mark(offset: number, serving: string | undefined): string {
     const log = this.#options.logs.get(this.#options.partition)!
     log.commit(offset)
-    return formatMark({ topicId: log.topicId, leaderEpoch: log.epochBefore(offset) })
+    return formatMark({ topicId: log.topicId, leaderEpoch: log.epochBefore(offset), serving })
   }
 
   /**

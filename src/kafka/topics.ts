@@ -5,6 +5,8 @@ export interface TopicRequest {
   readonly topic: string
   readonly partitions: number
   readonly replicationFactor: number
+  /** Settings of the topic other than the broker's defaults. */
+  readonly config?: Readonly<Record<string, string>>
 }
 
 /**
@@ -33,10 +35,11 @@ export async function createTopics(
       // The controller has made them when it answers. kafkajs would go on to ask another broker, and takes one that has
       // not heard of them yet for a failure.
       waitForLeaders: false,
-      topics: missing.map(({ topic, partitions, replicationFactor }) => ({
+      topics: missing.map(({ topic, partitions, replicationFactor, config = {} }) => ({
         topic,
         numPartitions: partitions,
         replicationFactor,
+        configEntries: Object.entries(config).map(([name, value]) => ({ name, value })),
       })),
     })
     return missing.map(({ topic }) => topic)

@@ -38,9 +38,10 @@ export class TransactionalCommitter implements Committer {
     this.output.discard()
     const pinned = await start.pinFirstOffset()
     await this.#initialiseProducer()
-    const { offset, committed, settled } = await start.position()
+    const { offset, committed, settled, serving } = await start.position()
     this.#hearsay = true
-    if (!settled) await this.#send([], offset)
+    this.output.resume(serving)
+    if (!settled) await this.#send([], offset, serving)
     this.#committed = offset
     return { offset, committed: committed && !pinned }
   }
@@ -60,10 +61,11 @@ export class TransactionalCommitter implements Committer {
   }
 
   async commit(nextOffset: number): Promise<void> {
+    const { serving } = this.output
     const batches = this.output.take()
     if (!this.#options.producer.connected) await this.#renew()
     else if (this.#hearsay && !this.#options.start.connected) await this.#requireUnmoved()
-    await this.#send(batches, nextOffset)
+    await this.#send(batches, nextOffset, serving)
     this.#committed = nextOffset
     this.output.recycle(batches) // not after a failure: they may still be on their way to a socket
   }
@@ -98,10 +100,10 @@ export class TransactionalCommitter implements Committer {
    * It can read so, but not write: what it appends, nobody replicates. So the first transaction takes its offset over the
    * very connection over which the one before was read; when that one is acknowledged, it was the coordinator who spoke.
    */
-  async #send(batches: readonly RecordBatchWriter[], offset: number): Promise<void> {
+  async #send(batches: readonly RecordBatchWriter[], offset: number, serving: string | undefined): Promise<void> {
     const { producer, start, topic, partition } = this.#options
     const over = this.#hearsay ? { over: { connection: start.readOver } } : {}
-    await producer.commit(batches, { topic, partition, offset, metadata: start.mark(offset), ...over })
+    await producer.commit(batches, { topic, partition, offset, metadata: start.mark(offset, serving), ...over })
     this.#hearsay = false
   }
 

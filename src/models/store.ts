@@ -26,6 +26,11 @@ export interface ModelStore {
    */
   find(name: string, version?: string): Promise<ModelBundle>
   /**
+   * The highest version of a model.
+   * @throws SluiceError `model-missing`, listing what the store has
+   */
+  highest(name: string): Promise<string>
+  /**
    * Puts a copy of a whole bundle into the store: other readers see all of it or nothing. `directory` is
    * `…/<name>/<version>`, checked by `readBundle` before, and stays the caller's.
    * @throws SluiceError `model-exists` when the store has the version already, whatever is in it.
@@ -48,24 +53,29 @@ export class FolderStore implements ModelStore {
     return models.filter(model => model.versions.length > 0)
   }
 
+  async highest(name: string): Promise<string> {
+    return (await this.#versionsOf(name)).at(-1)!
+  }
+
   async find(name: string, version?: string): Promise<ModelBundle> {
-    const models = await this.list()
-    const model = models.find(each => each.name === name)
-    if (model === undefined) {
-      throw new SluiceError(
-        'model-missing',
-        `the model store ${this.#root} has no model "${name}"; ${contents(models)}`,
-      )
-    }
-    const found = version ?? model.versions.at(-1)!
-    if (!model.versions.includes(found)) {
-      const there = model.versions.join(', ')
+    const versions = await this.#versionsOf(name)
+    const found = version ?? versions.at(-1)!
+    if (!versions.includes(found)) {
+      const there = versions.join(', ')
       throw new SluiceError(
         'model-missing',
         `model "${name}" has no version "${found}" in ${this.#root}; it has ${there}`,
       )
     }
     return readBundle(join(this.#root, name, found))
+  }
+
+  /** Never empty. */
+  async #versionsOf(name: string): Promise<readonly string[]> {
+    const models = await this.list()
+    const model = models.find(each => each.name === name)
+    if (model !== undefined) return model.versions
+    throw new SluiceError('model-missing', `the model store ${this.#root} has no model "${name}"; ${contents(models)}`)
   }
 
   /** Copied beside its place first, then renamed into it, which fails where there is something already. */

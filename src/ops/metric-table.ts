@@ -44,6 +44,20 @@ export const METRICS = {
     labels: [...PARTITION, ...MODEL],
     help: 'Predictions made, by input partition.',
   },
+  shadowPredictions: {
+    group: 'Records',
+    type: 'counter',
+    name: 'sluice_shadow_predictions_total',
+    labels: [...PARTITION, ...MODEL],
+    help: 'Predictions of shadow versions made, by input partition.',
+  },
+  shadowDropped: {
+    group: 'Records',
+    type: 'counter',
+    name: 'sluice_shadow_dropped_total',
+    labels: [...PARTITION, ...MODEL, 'reason'],
+    help: 'Records that go without the prediction of a shadow: it was `behind`, was `closed`, or the code of an error.',
+  },
   deadLetters: {
     group: 'Records',
     type: 'counter',

@@ -85,13 +85,15 @@ export class Metrics {
     else this.#metric.halted.set(at, Number(value))
   }
 
-  /** The reporter of one assignment of an input partition, served by one model version. */
+  /** The reporter of one assignment of an input partition, which `version` of the model answers at first. */
   partition(labels: PartitionLabels): PartitionTelemetry {
     const metric = this.#metric
     const totals = this.#totals
     const at = { topic: labels.topic, partition: String(labels.partition) }
     const recordsIn = started(metric.recordsIn.labels(at))
-    const predictions = started(metric.predictions.labels({ ...at, model: labels.model, version: labels.version }))
+    const { model } = labels
+    const predictions = lazily((version: string) => started(metric.predictions.labels({ ...at, model, version })))
+    predictions(labels.version)
     const deadLetters = lazily((code: string) => metric.deadLetters.labels({ ...at, code }))
     const output = metric.output.labels(at)
     const endToEnd = metric.endToEnd.labels(at)
@@ -113,9 +115,15 @@ export class Metrics {
         totals.recordsIn += count
         recordsIn.inc(count)
       },
-      predictions(count) {
+      predictions(version, count) {
         totals.predictions += count
-        predictions.inc(count)
+        predictions(version).inc(count)
+      },
+      shadow(version) {
+        const of = { ...at, model, version }
+        const shadowed = started(metric.shadowPredictions.labels(of))
+        const dropped = lazily((reason: string) => metric.shadowDropped.labels({ ...of, reason }))
+        return { predictions: count => shadowed.inc(count), dropped: (reason, count) => dropped(reason).inc(count) }
       },
       deadLetter(code) {
         totals.deadLetters++

@@ -1,3 +1,4 @@
+import type { RolloutPlan } from '../core/rollout.ts'
 import type { ModelIdentity } from '../core/transaction.ts'
 import type { HealthReport } from './health.ts'
 import type { Totals } from './metrics.ts'
@@ -28,6 +29,11 @@ interface SessionsStatus {
   readonly spec: string
 }
 
+/** The plan that answers, and the revision of the rollout that it is; 0 where the worker chose the version itself. */
+interface RolloutStatus extends RolloutPlan {
+  readonly revision: number
+}
+
 /** What is one's own of each I/O thread. Plain data, for a message. */
 export interface IoStatus {
   readonly totals: Totals
@@ -41,8 +47,10 @@ export interface WorkerStatus extends IoStatus {
   readonly outputTopic: string
   readonly deadLetterTopic: string
   readonly guarantee: 'exactly-once' | 'at-least-once'
-  /** Null until the model is loaded. */
+  /** The stable version; null until it is loaded. */
   readonly model: Omit<ModelIdentity, 'provider'> | null
+  /** Which versions answer; null until they are known. */
+  readonly rollout: RolloutStatus | null
   readonly sessions: SessionsStatus | null
 }
 

@@ -37,14 +37,17 @@ export interface CommitLoopOptions {
 export interface CommittingTask {
   /** Whether the log holds more than was fetched. */
   readonly behind: boolean
-  /** Whether the task finishes what it has: that is committed without delay. */
+  /** Whether the task finishes what it has, and then ends. */
   readonly draining: boolean
+  /** Whether what has settled is committed without delay, because more waits behind it. */
+  readonly hurried: boolean
   /** Whether nothing is on its way to be settled. */
   readonly idle: boolean
   /** Whether the task ends, whatever has settled. */
   readonly stopped: boolean
   /** What keeps it from committing: the loop ends with it. */
   readonly failure: Error | undefined
+  /** A transaction has begun, and taken all that was in the output writer. */
   begins(settled: Settled): void
   /** @param tookMs how long the transaction took */
   committed(settled: Settled, tookMs: number): void
@@ -68,6 +71,7 @@ export class CommitLoop {
   /** Every record below is in the output writer or in a committed transaction. */
   #offset: number
   #records = 0
+  #extra = false
   #bytes = 0
   #timestamps: number[] = []
   #since: number | undefined
@@ -96,7 +100,17 @@ export class CommitLoop {
 
   /** Whether a transaction has something to do. */
   get dirty(): boolean {
-    return this.#offset > this.#committedOffset
+    return this.#offset > this.#committedOffset || this.#extra
+  }
+
+  /** Whether the output writer has output of settled records that no transaction has taken. */
+  get pending(): boolean {
+    return this.#records > 0 || this.#extra
+  }
+
+  /** There is output beside that of settled records. */
+  addExtra(): void {
+    this.#extra = true
   }
 
   /** The output of every record below `offset` is in the output writer; `wake` when all is there that came at once. */
@@ -129,7 +143,7 @@ export class CommitLoop {
       if (task.stopped) return
       if (task.failure !== undefined) throw task.failure
       if (this.dirty) {
-        const dueIn = task.draining ? 0 : this.#dueIn(task.behind)
+        const dueIn = task.draining || task.hurried ? 0 : this.#dueIn(task.behind)
         if (dueIn > 0) this.#wakeIn(dueIn)
         else await turns.run(() => this.#commit(task))
       }
@@ -172,8 +186,9 @@ export class CommitLoop {
     if (task.failure !== undefined || task.stopped) return
     const settled = this.#take()
     this.#lastBegunAt = clock.now()
+    const committing = committer.commit(settled.offset)
     task.begins(settled)
-    await committer.commit(settled.offset)
+    await committing
     this.#lastTookMs = clock.now() - this.#lastBegunAt
     this.#committedOffset = settled.offset
     this.holding.giveBack(settled.records, settled.bytes)
@@ -191,6 +206,7 @@ export class CommitLoop {
       since: this.#since,
     }
     this.#records = 0
+    this.#extra = false
     this.#bytes = 0
     this.#timestamps = []
     this.#since = undefined

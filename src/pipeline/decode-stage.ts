@@ -3,17 +3,20 @@ import type { Clock } from '../core/clock.ts'
 import type { FeatureDecoder } from '../core/codec.ts'
 import { asSluiceError } from '../core/errors.ts'
 import type { MicroBatch } from './micro-batch.ts'
+import { armOf, type ServedVersion, type Serving, versionOf } from './serving.ts'
 import { Part, type TaskRun } from './task-run.ts'
 import type { Trouble } from './trouble.ts'
 
 export interface DecodeStageOptions {
-  readonly decoder: FeatureDecoder
+  readonly serving: () => Serving
   readonly clock: Clock
   readonly trouble: Trouble
   /** Aborted when the task ends. */
   readonly stop: AbortSignal
-  /** The schema that decoding waited for is there. */
-  readonly onUnblocked: () => void
+  /** The record at the head can be decoded now: the schema that it waited for is there, or it is another version's turn. */
+  readonly onReady: () => void
+  /** Records were decoded for the version that answers them. */
+  readonly onDecoded: (part: Part) => void
 }
 
 /** Decodes the records of a task into rows of micro-batches, in the order of the input. */
@@ -24,40 +27,60 @@ export class DecodeStage {
     this.#options = options
   }
 
-  /** As `RowSource.pack`: returns whether more records could be decoded now. */
-  pack(run: TaskRun, microBatch: MicroBatch): boolean {
+  /** As `RowSource.pack`, for a micro-batch of `version`: returns whether more of its records could be decoded now. */
+  pack(run: TaskRun, version: ServedVersion, microBatch: MicroBatch): boolean {
     while (run.undecoded.length > 0 && run.blockedOn === undefined) {
+      if (this.versionOfHead(run) !== version) {
+        this.#options.onReady()
+        return false
+      }
       if (microBatch.full) return true
       this.#packBatch(run, microBatch)
     }
     return false
   }
 
-  /** Decodes records of the batch at the head of the queue until it ends, the micro-batch is full, or a schema is needed. */
+  /** Which version answers the next record to decode. */
+  versionOfHead(run: TaskRun): ServedVersion | undefined {
+    const head = run.undecoded[0]
+    if (head === undefined) return undefined
+    const serving = this.#options.serving()
+    return versionOf(serving, armOf(serving, head.batch, head.cursor))
+  }
+
+  /**
+   * Decodes records of the batch at the head of the queue until it ends, the micro-batch is full, a schema is needed, or the
+   * next one is for another arm.
+   */
   #packBatch(run: TaskRun, microBatch: MicroBatch): void {
     const queued = run.undecoded[0]!
     const { batch } = queued
-    const { decoder } = this.#options
+    const serving = this.#options.serving()
+    const arm = armOf(serving, batch, queued.cursor)
+    const { decoder } = versionOf(serving, arm)
     const { inputs } = microBatch.slot
-    const part = new Part(run, queued, microBatch.rows)
+    const part = new Part(run, queued, microBatch.rows, serving, arm)
     while (queued.cursor < batch.count && !microBatch.full) {
+      if (serving.canary !== undefined && armOf(serving, batch, queued.cursor) !== arm) break
       const outcome = decoder.decode(batch, queued.cursor, microBatch.rows, inputs)
       if (outcome === undefined) microBatch.rows++
       else if ('schemaId' in outcome) {
         run.block(outcome.schemaId)
-        void this.#loadSchema(run, outcome.schemaId)
+        void this.#loadSchema(run, decoder, outcome.schemaId)
         break
       } else part.fault(queued.cursor, outcome)
       queued.cursor++
     }
     part.to = queued.cursor
     if (queued.cursor === batch.count) run.undecoded.shift()
-    if (part.records > 0) admit(run, part, microBatch)
+    if (part.records === 0) return
+    admit(run, part, microBatch)
+    this.#options.onDecoded(part)
   }
 
   /** Decoding of this partition waits; the batcher goes on with the others. Tries until the run is over. Never rejects. */
-  async #loadSchema(run: TaskRun, schemaId: number): Promise<void> {
-    const { decoder, clock, trouble, stop, onUnblocked } = this.#options
+  async #loadSchema(run: TaskRun, decoder: FeatureDecoder, schemaId: number): Promise<void> {
+    const { clock, trouble, stop, onReady } = this.#options
     const backoff = new Backoff(100, 5_000)
     for (;;) {
       try {
@@ -72,7 +95,7 @@ export class DecodeStage {
     if (run.over) return
     trouble.passed('decode')
     run.unblock()
-    onUnblocked()
+    onReady()
   }
 }
 

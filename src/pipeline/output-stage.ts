@@ -1,11 +1,12 @@
 import type { PredictionEncoder } from '../core/codec.ts'
 import { ERRORS, type RecordFault } from '../core/errors.ts'
-import type { OutputWriter } from '../core/transaction.ts'
+import type { RecordBatch } from '../core/record-batch.ts'
+import type { Arm, OutputWriter } from '../core/transaction.ts'
+import type { MicroBatch } from './micro-batch.ts'
 import type { Part } from './task-run.ts'
 
 export interface OutputStage {
   readonly output: OutputWriter
-  readonly encoder: PredictionEncoder
   /** The largest value of a prediction. */
   readonly maxOutputBytes: number
 }
@@ -39,17 +40,39 @@ export function emitPart(part: Part, stage: OutputStage): PartCounts {
 
 /** Writes the prediction of a row, or says why there is none. */
 function emitRow(part: Part, index: number, row: number, stage: OutputStage): RecordFault | undefined {
-  const microBatch = part.microBatch!
-  const refused = microBatch.faults?.get(row)
+  return emit(part.queued.batch, index, row, part.microBatch!, part.version.encoder, part.arm, stage)
+}
+
+/** The same for a row of a shadow: why there is none is for its counters. */
+export function emitShadowRow(
+  batch: RecordBatch,
+  index: number,
+  row: number,
+  microBatch: MicroBatch,
+  encoder: PredictionEncoder,
+  stage: OutputStage,
+): RecordFault | undefined {
+  return emit(batch, index, row, microBatch, encoder, 'shadow', stage)
+}
+
+function emit(
+  batch: RecordBatch,
+  index: number,
+  row: number,
+  { slot, faults, model }: MicroBatch,
+  encoder: PredictionEncoder,
+  arm: Arm,
+  { output, maxOutputBytes }: OutputStage,
+): RecordFault | undefined {
+  const refused = faults?.get(row)
   if (refused !== undefined) return refused
-  const { outputs } = microBatch.slot
-  const needed = stage.encoder.maxBytes(row, outputs)
+  const needed = encoder.maxBytes(row, slot.outputs)
   if (scratch.length < needed) scratch = Buffer.allocUnsafe(needed * 2)
-  const length = stage.encoder.encode(row, outputs, scratch, 0)
-  if (length > stage.maxOutputBytes) {
-    const message = `The prediction has ${length} bytes; MAX_OUTPUT_BYTES allows ${stage.maxOutputBytes}.`
+  const length = encoder.encode(row, slot.outputs, scratch, 0)
+  if (length > maxOutputBytes) {
+    const message = `The prediction has ${length} bytes; MAX_OUTPUT_BYTES allows ${maxOutputBytes}.`
     return { code: 'prediction-too-large', message }
   }
-  stage.output.prediction(part.queued.batch, index, scratch, length, microBatch.model!)
+  output.prediction(batch, index, scratch, length, model!, arm)
   return undefined
 }

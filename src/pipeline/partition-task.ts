@@ -7,8 +7,10 @@ import { DecodeStage } from './decode-stage.ts'
 import type { MicroBatch } from './micro-batch.ts'
 import { emitPart } from './output-stage.ts'
 import type { RowSource } from './row-sources.ts'
+import type { ServedVersion } from './serving.ts'
+import { ShadowLane } from './shadow-lane.ts'
 import { STATE_AT_END, type TaskEnd, type TaskOptions, type TaskState } from './task-contract.ts'
-import { TaskRun } from './task-run.ts'
+import { type Part, TaskRun } from './task-run.ts'
 import { Trouble } from './trouble.ts'
 
 /**
@@ -17,8 +19,14 @@ import { Trouble } from './trouble.ts'
  *
  * It fetches, has its records decoded and batched by others, writes their output in order, and leaves it to a `CommitLoop`
  * when to commit; what is lost on the way, it does again.
+ *
+ * **Which version answers** is asked for each record as it is decoded. What one serving answers and what the next one does
+ * never share a transaction: output of the next waits until a transaction has taken all that was written before it.
+ *
+ *   parts, in order:   A A A B B        A emitted ─▶ B is done, but A is not taken: hurry ─▶ the transaction of A begins
+ *                                       ─▶ the timeline's entry of B, and B itself, are written for the next one
  */
-export class PartitionTask implements FetchTarget, RowSource, CommittingTask {
+export class PartitionTask implements FetchTarget, CommittingTask {
   readonly topic: string
   readonly partition: number
   readonly #options: TaskOptions
@@ -29,6 +37,11 @@ export class PartitionTask implements FetchTarget, RowSource, CommittingTask {
   #failure: Error | undefined
   /** Fetches in a row that found the log to be another than the start before them did. */
   #suspicions = 0
+  /** As a source of rows for the batcher of each version. */
+  readonly #sources = new Map<ServedVersion, RowSource>()
+  readonly #shadows = new Map<ServedVersion, ShadowLane>()
+  /** Until then nothing is shadowed: a broker refused a transaction with predictions of shadows. */
+  #unshadowedUntil = Number.NEGATIVE_INFINITY
   readonly #trouble: Trouble
   readonly #decoding: DecodeStage
   /** Grows from failure to failure, until a transaction succeeds. */
@@ -41,11 +54,12 @@ export class PartitionTask implements FetchTarget, RowSource, CommittingTask {
     this.partition = options.partition
     this.#trouble = new Trouble(options.onCondition)
     this.#decoding = new DecodeStage({
-      decoder: options.decoder,
+      serving: options.serving,
       clock: options.clock,
       trouble: this.#trouble,
       stop: this.#stop.signal,
-      onUnblocked: () => options.batcher.offer(this),
+      onReady: () => this.#offerHead(),
+      onDecoded: part => this.#shadow(part),
     })
     this.#run = this.#runFrom(0)
     this.#run.over = true
@@ -122,7 +136,7 @@ export class PartitionTask implements FetchTarget, RowSource, CommittingTask {
     this.#endOffset = fetched.endOffset
     if (records > 0) {
       this.#options.telemetry.recordsIn(records)
-      this.#options.batcher.offer(this)
+      this.#offerHead()
     } else if (this.#run.commits.dirty) this.#run.commits.wake()
     this.#reportLag()
   }
@@ -132,10 +146,72 @@ export class PartitionTask implements FetchTarget, RowSource, CommittingTask {
     this.#run.commits.wake()
   }
 
-  // RowSource
+  // Versions
 
-  pack(microBatch: MicroBatch): boolean {
-    return this.#decoding.pack(this.#run, microBatch)
+  /** Another serving is in effect: records that wait for a version of before are answered by it, and nobody else is shadowed. */
+  switched(): void {
+    for (const [version, source] of this.#sources) version.batcher.withdraw(source)
+    this.#sources.clear()
+    const shadows = new Set(this.#options.serving().shadows)
+    for (const [version, lane] of this.#shadows) if (!shadows.has(version)) this.#endShadow(version, lane)
+    this.#offerHead()
+  }
+
+  /** Whether records of this task still wait for what `version` says of them. */
+  uses(version: ServedVersion): boolean {
+    return this.#shadows.has(version) || this.#run.parts.some(part => part.version === version)
+  }
+
+  /** Hands the next record that is to be decoded to the batcher of the version that answers it. */
+  #offerHead(): void {
+    const run = this.#run
+    if (run.over || run.blockedOn !== undefined) return
+    const version = this.#decoding.versionOfHead(run)
+    if (version !== undefined) version.batcher.offer(this.#sourceFor(version))
+  }
+
+  #sourceFor(version: ServedVersion): RowSource {
+    let source = this.#sources.get(version)
+    if (source === undefined) {
+      const backlog = () => this.backlog
+      source = {
+        pack: (microBatch: MicroBatch) => this.#decoding.pack(this.#run, version, microBatch),
+        get backlog() {
+          return backlog()
+        },
+      }
+      this.#sources.set(version, source)
+    }
+    return source
+  }
+
+  #shadow({ serving, queued, from, to }: Part): void {
+    if (serving.shadows.length === 0 || this.#options.clock.now() < this.#unshadowedUntil) return
+    for (const version of serving.shadows) {
+      let lane = this.#shadows.get(version)
+      if (lane === undefined) {
+        const telemetry = this.#options.telemetry.shadow(version.name)
+        lane = new ShadowLane({ version, telemetry, onSettled: () => this.#emitShadows() })
+        this.#shadows.set(version, lane)
+      }
+      lane.take(queued.batch, from, to)
+    }
+  }
+
+  /** In the transaction of their records if that has not begun, otherwise in the next one. */
+  #emitShadows(): void {
+    const { committer, maxOutputBytes } = this.#options
+    const { commits } = this.#run
+    let written = 0
+    for (const lane of this.#shadows.values()) written += lane.emit(committer.output, maxOutputBytes)
+    if (written === 0) return
+    commits.addExtra()
+    commits.wake()
+  }
+
+  #endShadow(version: ServedVersion, lane: ShadowLane): void {
+    lane.close()
+    this.#shadows.delete(version)
   }
 
   /** By offsets, of which some may be control records. What waits for a schema is nobody's backlog: no session helps it. */
@@ -182,20 +258,23 @@ export class PartitionTask implements FetchTarget, RowSource, CommittingTask {
   #discardRun(): void {
     const held = this.#run.commits.holding.records > 0
     this.#run.abandon()
-    this.#options.batcher.withdraw(this)
+    for (const [version, source] of this.#sources) version.batcher.withdraw(source)
+    for (const [version, lane] of this.#shadows) this.#endShadow(version, lane)
+    this.#options.onServed?.()
     if (held) this.#options.onWanted() // what it gives back is room for others
   }
 
   /** Results leave in the order of the input, whatever order the sessions finish in. */
   #emitSettled(run: TaskRun): void {
-    const { committer, encoder, telemetry, clock, maxOutputBytes } = this.#options
-    if (!run.parts[0]?.done) return
+    const { committer, telemetry, clock, maxOutputBytes } = this.#options
+    if (!this.#mayEmit(run)) return
     const startedAt = clock.now()
-    while (run.parts[0]?.done) {
+    while (this.#mayEmit(run)) {
       const part = run.parts.shift()!
-      const counts = emitPart(part, { output: committer.output, encoder, maxOutputBytes })
+      if (part.serving !== run.emitting) this.#announce(run, part)
+      const counts = emitPart(part, { output: committer.output, maxOutputBytes })
       part.microBatch?.letGo()
-      telemetry.predictions(counts.predictions)
+      if (counts.predictions > 0) telemetry.predictions(part.version.name, counts.predictions)
       for (const code of counts.deadLetters) telemetry.deadLetter(code)
       const { records, endsBatch, queued, from } = part
       const { batch } = queued
@@ -205,6 +284,26 @@ export class PartitionTask implements FetchTarget, RowSource, CommittingTask {
     }
     telemetry.outputMs(clock.now() - startedAt)
     run.commits.wake()
+    this.#options.onServed?.()
+  }
+
+  /** Whether the next part is done and may be written: see the class. */
+  #mayEmit({ parts, emitting, commits }: TaskRun): boolean {
+    const head = parts[0]
+    return head?.done === true && (head.serving === emitting || !commits.pending)
+  }
+
+  #announce(run: TaskRun, { serving, queued, from }: Part): void {
+    const { committer, clock } = this.#options
+    const { topic, partition } = this
+    run.emitting = serving
+    committer.output.serve({
+      ...serving.said,
+      topic,
+      partition,
+      offset: offsetOf(queued.batch, from),
+      at: clock.wallTime(),
+    })
   }
 
   // CommittingTask
@@ -215,6 +314,11 @@ export class PartitionTask implements FetchTarget, RowSource, CommittingTask {
 
   get draining(): boolean {
     return this.#state === 'DRAINING'
+  }
+
+  get hurried(): boolean {
+    const head = this.#run.parts[0]
+    return head?.done === true && head.serving !== this.#run.emitting
   }
 
   get idle(): boolean {
@@ -232,13 +336,14 @@ export class PartitionTask implements FetchTarget, RowSource, CommittingTask {
   begins({ since }: Settled): void {
     const { telemetry, clock } = this.#options
     if (since !== undefined) telemetry.commitWaitMs(clock.now() - since)
+    this.#emitSettled(this.#run)
   }
 
   committed(settled: Settled, tookMs: number): void {
-    const { telemetry, batcher, clock } = this.#options
+    const { telemetry, clock } = this.#options
     telemetry.transaction('committed', tookMs)
     this.#backoff.reset()
-    if (settled.since !== undefined) batcher.delivered(clock.now() - settled.since)
+    if (settled.since !== undefined) this.#run.emitting?.stable.batcher.delivered(clock.now() - settled.since)
     const now = clock.wallTime()
     for (const timestamp of settled.timestamps) telemetry.endToEndMs(Math.max(0, now - timestamp))
     this.#reportLag()
@@ -272,6 +377,13 @@ export class PartitionTask implements FetchTarget, RowSource, CommittingTask {
     const suspicion = known.response === 'halt' && !initialising && ++this.#suspicions <= MOST_SUSPICIONS
     const news = !suspicion && this.#trouble.met(this.#stepOf(error, known.code), known)
     if (known.response === 'halt' && initialising) return { how: 'halted', error: known }
+    if (!initialising && this.#shadows.size > 0 && REFUSALS.has(known.code)) {
+      this.#unshadowedUntil = this.#options.clock.now() + UNSHADOWED_MS
+      log.warn(
+        { code: known.code, reason: known.message },
+        'nothing is shadowed for a while: it may be why the broker refuses',
+      )
+    }
     if (!initialising) telemetry.transaction('aborted', 0)
     if (this.#state === 'DRAINING') {
       log.warn(
@@ -293,6 +405,10 @@ export class PartitionTask implements FetchTarget, RowSource, CommittingTask {
 }
 
 const MOST_SUSPICIONS = 3
+
+/** A topic of shadows that takes nothing must not keep predictions from going out. */
+const UNSHADOWED_MS = 60_000
+const REFUSALS: ReadonlySet<ErrorCode> = new Set(['output-refused', 'not-authorised', 'topic-missing'])
 
 /** The outcome of a transaction: the next initialisation tells. */
 const DECIDED_AT_START: ReadonlySet<ErrorCode> = new Set(['transaction-unknown'])

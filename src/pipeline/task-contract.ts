@@ -1,12 +1,11 @@
 import type { Clock } from '../core/clock.ts'
-import type { FeatureDecoder, PredictionEncoder } from '../core/codec.ts'
 import type { SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { PartitionTelemetry } from '../core/telemetry.ts'
 import type { Committer } from '../core/transaction.ts'
-import type { Batcher } from './batcher.ts'
 import type { CommitTurns } from './commit-turns.ts'
 import type { InFlightBudget } from './in-flight.ts'
+import type { Serving } from './serving.ts'
 
 /**
  *                 ┌──── failure: everything of before is dropped ───┐
@@ -39,9 +38,8 @@ export interface TaskOptions {
   readonly topic: string
   readonly partition: number
   readonly committer: Committer
-  readonly batcher: Batcher
-  readonly decoder: FeatureDecoder
-  readonly encoder: PredictionEncoder
+  /** What is to answer now; it may be another each time it is asked. */
+  readonly serving: () => Serving
   readonly telemetry: PartitionTelemetry
   readonly log: Log
   readonly clock: Clock
@@ -57,4 +55,6 @@ export interface TaskOptions {
   readonly onCondition: (error: SluiceError | undefined) => void
   /** The fetcher should look again: the position was set, or there is room. */
   readonly onWanted: () => void
+  /** The task may have let go of a serving that is no longer in effect: see `PartitionTask.uses`. */
+  readonly onServed?: () => void
 }

@@ -1,7 +1,9 @@
 import type { RecordFault } from '../core/errors.ts'
 import { type FetchedRecords, offsetOf, ownCopy, type RecordBatch } from '../core/record-batch.ts'
+import type { Arm } from '../core/transaction.ts'
 import type { CommitLoop } from './commit-loop.ts'
 import type { BatchPart, MicroBatch } from './micro-batch.ts'
+import { type ServedVersion, type Serving, versionOf } from './serving.ts'
 
 /** A fetched batch on its way through the task. */
 export interface QueuedBatch {
@@ -12,25 +14,34 @@ export interface QueuedBatch {
   endOffset: number
 }
 
-/** Consecutive records of one batch that were decoded into the same micro-batch, good and bad. */
+/** Consecutive records of one batch that one version answers and that were decoded into the same micro-batch, good and bad. */
 export class Part implements BatchPart {
   readonly queued: QueuedBatch
   /** Records [from, to) of the batch. */
   readonly from: number
   to: number
   readonly firstRow: number
+  /** What was in effect when they were decoded. */
+  readonly serving: Serving
+  readonly arm: Exclude<Arm, 'shadow'>
   microBatch: MicroBatch | undefined
   /** Records that could not be decoded, by index; they have no row. */
   faults: Map<number, RecordFault> | undefined
   done = false
   readonly #run: TaskRun
 
-  constructor(run: TaskRun, queued: QueuedBatch, firstRow: number) {
+  constructor(run: TaskRun, queued: QueuedBatch, firstRow: number, serving: Serving, arm: Exclude<Arm, 'shadow'>) {
     this.#run = run
     this.queued = queued
+    this.serving = serving
+    this.arm = arm
     this.from = queued.cursor
     this.to = queued.cursor
     this.firstRow = firstRow
+  }
+
+  get version(): ServedVersion {
+    return versionOf(this.serving, this.arm)
   }
 
   get records(): number {
@@ -70,6 +81,8 @@ export class TaskRun {
   /** Decoded, in offset order; the head leaves when it is done, so that output keeps the order of input. */
   readonly parts: Part[] = []
   over = false
+  /** What answers the records that were written last; undefined before the first. */
+  emitting: Serving | undefined
   /** Next offset to fetch. */
   position: number
   /** Of what has settled. */

@@ -45,7 +45,9 @@ class Harness {
       output: new KafkaOutputWriter({
         outputTopic: 'out',
         deadLetterTopic: 'dlq',
-        partitionCounts: () => ({ input: 4, output: 4, deadLetter: 4 }),
+        shadowTopic: 'out.shadow',
+        timelineTopic: 'timeline',
+        partitionCounts: () => ({ input: 4, output: 4, deadLetter: 4, shadow: 0 }),
         clock,
         maxBatchBytes: 1 << 20,
       }),
@@ -54,7 +56,7 @@ class Harness {
   }
 
   predict(offset: number): void {
-    this.committer.output.prediction(batchOf([offset], undefined, 2), 0, Buffer.from('p'), 1, MODEL)
+    this.committer.output.prediction(batchOf([offset], undefined, 2), 0, Buffer.from('p'), 1, MODEL, 'stable')
   }
 }
 

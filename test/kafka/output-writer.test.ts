@@ -22,10 +22,15 @@ const MODEL: ModelIdentity = { name: 'iris', version: '3', sha256: '0123456789ab
 const VALUE = Buffer.from('a prediction, and memory after it')
 const LENGTH = 12
 const clock: Clock = { ...systemClock, wallTime: () => Date.UTC(2026, 0, 2, 3, 4, 5, 6) }
-const EVEN = () => ({ input: 4, output: 4, deadLetter: 4 })
+const EVEN = () => ({ input: 4, output: 4, deadLetter: 4, shadow: 0 })
 
 function outputWriter(options: Partial<OutputOptions> = {}): KafkaOutputWriter {
-  const topics = { outputTopic: 'predictions', deadLetterTopic: 'features.dlq' }
+  const topics = {
+    outputTopic: 'predictions',
+    deadLetterTopic: 'features.dlq',
+    shadowTopic: 'predictions.shadow',
+    timelineTopic: 'timeline',
+  }
   return new KafkaOutputWriter({ ...topics, partitionCounts: EVEN, clock, maxBatchBytes: 1 << 20, ...options })
 }
 
@@ -68,8 +73,8 @@ test('a prediction has the key, timestamp and headers of its input, and says whe
   const output = outputWriter()
   const headers = { traceparent: Buffer.from('00-abc'), tags: [Buffer.from('a'), Buffer.from('b')] }
   const batch = await input([record(), record({ timestamp: 1_600_000_000_000, key: null, headers })])
-  output.prediction(batch, 0, VALUE, LENGTH, MODEL)
-  output.prediction(batch, 1, VALUE, LENGTH, MODEL)
+  output.prediction(batch, 0, VALUE, LENGTH, MODEL, 'stable')
+  output.prediction(batch, 1, VALUE, LENGTH, MODEL, 'stable')
   assert.equal(output.records, 2)
   const passed = [
     ['traceparent', '00-abc'],
@@ -117,7 +122,7 @@ test('headers that Sluice sets itself replace those of the input, whether set th
   }
   const batch = await input([record({ headers })])
   const live = outputWriter()
-  live.prediction(batch, 0, VALUE, LENGTH, MODEL)
+  live.prediction(batch, 0, VALUE, LENGTH, MODEL, 'stable')
   const kept = [
     ['a', '1'],
     ['model-nam2', '2'],
@@ -126,8 +131,8 @@ test('headers that Sluice sets itself replace those of the input, whether set th
   const source = ['source', 'iris-features/2/1841']
   assert.deepEqual(sent(live.take())[0]?.records[0]?.headers, [...kept, ...OWN, source])
 
-  const replay = outputWriter({ replayId: 'r-1', arm: 'shadow' })
-  replay.prediction(batch, 0, VALUE, LENGTH, { ...MODEL, provider: 'cuda:0', version: '4' })
+  const replay = outputWriter({ replayId: 'r-1' })
+  replay.prediction(batch, 0, VALUE, LENGTH, { ...MODEL, provider: 'cuda:0', version: '4' }, 'canary')
   assert.deepEqual(sent(replay.take())[0]?.records[0]?.headers, [
     ...kept,
     ['model-name', 'iris'],
@@ -135,7 +140,7 @@ test('headers that Sluice sets itself replace those of the input, whether set th
     ['model-sha256', '0123456789abcdef'],
     ['execution-provider', 'cuda:0'],
     ['replay-id', 'r-1'],
-    ['model-arm', 'shadow'],
+    ['model-arm', 'canary'],
     source,
   ])
 })
@@ -147,7 +152,7 @@ test('any input passes through: predictions keep key and headers, dead letters e
     fc.asyncProperty(fc.array(anyRecord, { minLength: 1, maxLength: 20 }), async records => {
       const batch = await input(records)
       for (let index = 0; index < batch.count; index++) {
-        output.prediction(batch, index, VALUE, LENGTH, MODEL)
+        output.prediction(batch, index, VALUE, LENGTH, MODEL, 'stable')
         output.deadLetter(batch, index, fault, 'decode')
       }
       const taken = output.take()
@@ -202,7 +207,7 @@ test('a dead letter keeps even headers that Sluice sets, and names the model if 
 test('source has the offset in digits, however many', async () => {
   const output = outputWriter()
   const offsets = [9, 10, 0, 99, 12345678901, 1, 2 ** 53 - 2, 2 ** 31, 100, 999999]
-  for (const offset of offsets) output.prediction(await input([record()], offset), 0, VALUE, LENGTH, MODEL)
+  for (const offset of offsets) output.prediction(await input([record()], offset), 0, VALUE, LENGTH, MODEL, 'stable')
   const sources = sent(output.take())[0]?.records.map(({ headers }) => headers.at(-1)?.[1])
   assert.deepEqual(
     sources,
@@ -211,12 +216,12 @@ test('source has the offset in digits, however many', async () => {
 })
 
 test('with other partition counts the key decides as in Java, and the input partition where there is none', async () => {
-  const output = outputWriter({ partitionCounts: () => ({ input: 4, output: 7, deadLetter: 2 }) })
+  const output = outputWriter({ partitionCounts: () => ({ input: 4, output: 7, deadLetter: 2, shadow: 0 }) })
   const keys = ['21', 'foobar', 'a-little-bit-long-string', '']
   const batch = await input([...keys.map(key => record({ key: Buffer.from(key) })), record({ key: null })])
   const odd = { ...batch, partition: 9 }
   for (let index = 0; index < batch.count; index++) {
-    output.prediction(odd, index, VALUE, LENGTH, MODEL)
+    output.prediction(odd, index, VALUE, LENGTH, MODEL, 'stable')
     output.deadLetter(odd, index, { code: 'null-value', message: '' }, 'decode')
   }
   const result = sent(output.take())
@@ -237,7 +242,7 @@ test('batches stay within their limit, in order; a record beyond it goes alone',
   const huge = Buffer.alloc(5_000, 'x')
   for (let index = 0; index < batch.count; index++) {
     const value = index === 25 ? huge : VALUE
-    output.prediction(batch, index, value, index === 25 ? huge.length : LENGTH, MODEL)
+    output.prediction(batch, index, value, index === 25 ? huge.length : LENGTH, MODEL, 'stable')
   }
   const taken = output.take()
   assert.ok(taken.length > 5, `${taken.length} batches`)
@@ -252,10 +257,10 @@ test('batches stay within their limit, in order; a record beyond it goes alone',
 test('what is written after take belongs to the next take, and does not touch what was taken', async () => {
   const output = outputWriter()
   const batch = await input([record({ key: Buffer.from('first') }), record({ key: Buffer.from('second') })])
-  output.prediction(batch, 0, VALUE, LENGTH, MODEL)
+  output.prediction(batch, 0, VALUE, LENGTH, MODEL, 'stable')
   const first = output.take()
   assert.equal(output.records, 0)
-  output.prediction(batch, 1, VALUE, LENGTH, MODEL)
+  output.prediction(batch, 1, VALUE, LENGTH, MODEL, 'stable')
   const keys = (batches: readonly RecordBatchWriter[]) => sent(batches).map(({ records }) => records.map(r => r.key))
   assert.deepEqual(keys(first), [['first']])
   output.recycle(first)
@@ -267,7 +272,7 @@ test('recycled memory is used again', async () => {
   const output = outputWriter()
   const batch = await input([record()])
   const memories = Array.from({ length: 3 }, () => {
-    output.prediction(batch, 0, Buffer.alloc(100_000), 100_000, MODEL)
+    output.prediction(batch, 0, Buffer.alloc(100_000), 100_000, MODEL, 'stable')
     const taken = output.take()
     const { buffer } = taken[0]!.seal({ producerId: 1n, producerEpoch: 0, baseSequence: 0, transactional: false }).bytes
     output.recycle(taken)
@@ -278,34 +283,34 @@ test('recycled memory is used again', async () => {
 })
 
 test('a topic that is given partitions changes the mapping between two transactions, not within one', async () => {
-  let counts = { input: 4, output: 4, deadLetter: 4 }
+  let counts = { input: 4, output: 4, deadLetter: 4, shadow: 0 }
   const output = outputWriter({ partitionCounts: () => counts })
   const batch = await input([record({ key: Buffer.from('21') })])
   const partitions = () => sent(output.take()).map(({ partition }) => partition)
-  output.prediction(batch, 0, VALUE, LENGTH, MODEL)
+  output.prediction(batch, 0, VALUE, LENGTH, MODEL, 'stable')
   counts = { ...counts, input: 6 }
-  output.prediction(batch, 0, VALUE, LENGTH, MODEL)
+  output.prediction(batch, 0, VALUE, LENGTH, MODEL, 'stable')
   assert.deepEqual(partitions(), [batch.partition], 'both together')
-  output.prediction(batch, 0, VALUE, LENGTH, MODEL)
+  output.prediction(batch, 0, VALUE, LENGTH, MODEL, 'stable')
   const ofKey = (stockMurmur2(Buffer.from('21')) & 0x7fffffff) % 4
   assert.notEqual(ofKey, batch.partition)
   assert.deepEqual(partitions(), [ofKey])
 
-  counts = { input: 0, output: 0, deadLetter: 0 }
+  counts = { input: 0, output: 0, deadLetter: 0, shadow: 0 }
   output.discard()
-  output.prediction(batch, 0, VALUE, LENGTH, MODEL)
+  output.prediction(batch, 0, VALUE, LENGTH, MODEL, 'stable')
   assert.deepEqual(partitions(), [ofKey], 'a topic that is not there counts for nothing')
 })
 
 test('discard throws away what was not taken', async () => {
   const output = outputWriter()
   const batch = await input([record()])
-  output.prediction(batch, 0, VALUE, LENGTH, MODEL)
+  output.prediction(batch, 0, VALUE, LENGTH, MODEL, 'stable')
   output.deadLetter(batch, 0, { code: 'null-value', message: '' }, 'decode')
   output.discard()
   assert.equal(output.records, 0)
   assert.deepEqual(output.take(), [])
-  output.prediction(batch, 0, VALUE, LENGTH, MODEL)
+  output.prediction(batch, 0, VALUE, LENGTH, MODEL, 'stable')
   assert.deepEqual(
     output.take().map(({ records }) => records),
     [1],

@@ -178,7 +178,7 @@ test('an offset that a person has set is believed, and is to be marked before an
   for (const metadata of ['', 'moved by hand']) {
     const { policy, script } = harness({ committed: { offset: 70, metadata } })
     assert.deepEqual(await policy.position(), { offset: 70, committed: true, settled: false })
-    assert.equal(policy.mark(70), `sluice topic-id=${TOPIC_ID}`)
+    assert.equal(policy.mark(70, undefined), `sluice topic-id=${TOPIC_ID}`)
     assert.equal(script.of('offsetforleaderepoch').length, 0)
   }
 })
@@ -186,7 +186,7 @@ test('an offset that a person has set is believed, and is to be marked before an
 test('a mark names the topic that the task began with, and the leader of the record before the offset', async () => {
   const { policy, logs } = harness({ committed: marked(70, 5) })
   await policy.position()
-  assert.equal(policy.mark(80), `sluice topic-id=${TOPIC_ID} leader-epoch=5`)
+  assert.equal(policy.mark(80, undefined), `sluice topic-id=${TOPIC_ID} leader-epoch=5`)
   assert.equal(logs.get(2)!.committed, 80)
 })
 
@@ -302,7 +302,7 @@ test('an offset that stands in for a lost one halts the task at every start, unt
     )
     const accepting = harness({ committed }, { onOffsetLoss: 'continue' })
     assert.deepEqual(await accepting.policy.position(), { offset: 50, committed: false, settled: false })
-    assert.equal(accepting.policy.mark(50), `sluice topic-id=${TOPIC_ID}`)
+    assert.equal(accepting.policy.mark(50, undefined), `sluice topic-id=${TOPIC_ID}`)
   }
 })
 

@@ -29,6 +29,7 @@ export const STATUS: WorkerStatus = {
   deadLetterTopic: 'iris-features.dlq',
   guarantee: 'exactly-once',
   model: { name: 'iris', version: '3', sha256: 'ab'.repeat(32) },
+  rollout: { revision: 7, stable: '3', canary: { version: '4', percent: 10 }, shadows: ['5'] },
   sessions: { size: 2, busy: 1, spec: 'cpu*2' },
   totals: { recordsIn: 1841, predictions: 1800, deadLetters: 3 },
   partitions: [running, starting],

@@ -18,6 +18,7 @@ class Bench implements CommittingTask {
   readonly done: Settled[] = []
   behind = false
   draining = false
+  hurried = false
   idle = true
   stopped = false
   failure: Error | undefined

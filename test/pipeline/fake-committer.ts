@@ -1,6 +1,7 @@
 import type { RecordFault, Stage } from '../../src/core/errors.ts'
 import { offsetOf, type RecordBatch } from '../../src/core/record-batch.ts'
-import type { Committer, ModelIdentity, OutputWriter, StartPosition } from '../../src/core/transaction.ts'
+import type { TimelineEntry } from '../../src/core/timeline.ts'
+import type { Arm, Committer, ModelIdentity, OutputWriter, StartPosition } from '../../src/core/transaction.ts'
 import { predictionFor } from './fake-pool.ts'
 
 /** One output record: of which input, and what it says. */
@@ -18,14 +19,32 @@ export const prediction = (offset: number) => ({ offset, said: String(prediction
 /** Keeps what was written until it is taken. */
 export class FakeOutput implements OutputWriter {
   #written: Written[] = []
+  /** What was announced, in order. */
+  readonly served: { offset: number; version: string }[] = []
+  /** Every prediction that was written, by whom, in order. */
+  readonly predicted: { offset: number; said: string; version: string; arm: Arm }[] = []
 
   get records(): number {
     return this.#written.length
   }
 
-  prediction(batch: RecordBatch, index: number, value: Uint8Array, length: number): void {
+  serve({ offset, stable: { version } }: TimelineEntry): void {
+    if (this.#written.length > 0) throw new Error('another serving within a transaction')
+    this.served.push({ offset, version })
+  }
+
+  prediction(
+    batch: RecordBatch,
+    index: number,
+    value: Uint8Array,
+    length: number,
+    model: ModelIdentity,
+    arm: Arm,
+  ): void {
     const said = Buffer.from(value.subarray(0, length)).toString()
-    this.#written.push({ offset: offsetOf(batch, index), said })
+    const written = { offset: offsetOf(batch, index), said }
+    this.predicted.push({ ...written, version: model.version, arm })
+    if (arm !== 'shadow') this.#written.push(written)
   }
 
   deadLetter(batch: RecordBatch, index: number, fault: RecordFault, stage: Stage, model?: ModelIdentity): void {

@@ -6,8 +6,15 @@ export class FakePartitionTelemetry implements PartitionTelemetry {
   recordsIn(count: number) {
     this.events.push(`in ${count}`)
   }
-  predictions(count: number) {
-    if (count > 0) this.events.push(`predictions ${count}`)
+  predictions(_version: string, count: number) {
+    this.events.push(`predictions ${count}`)
+  }
+  shadow(version: string) {
+    return {
+      predictions: (count: number) => void (count > 0 && this.events.push(`shadow ${version} predictions ${count}`)),
+      dropped: (reason: string, count: number) =>
+        void this.events.push(`shadow ${version} dropped ${count}: ${reason}`),
+    }
   }
   deadLetter(code: string) {
     this.events.push(`dead letter ${code}`)

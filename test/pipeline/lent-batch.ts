@@ -19,7 +19,11 @@ export class LentBatch {
         new Uint8Array(buffer, byteOffset, byteLength).fill(OVERWRITTEN)
       }
     }
-    this.batch = { ...batch, lease: { letGo: overwrite } }
+    let holders = 1
+    const letGo = () => {
+      if (--holders === 0) overwrite()
+    }
+    this.batch = { ...batch, lease: { hold: () => void holders++, letGo } }
   }
 }
 

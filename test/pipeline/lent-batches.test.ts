@@ -23,9 +23,9 @@ class LentHarness extends TaskHarness {
     const read = (batch: RecordBatch, index: number) => harness.read.push(valueBytes(batch, index)!.toString())
     const predict = output.prediction.bind(output)
     const refuse = output.deadLetter.bind(output)
-    output.prediction = (batch, index, value, length) => {
+    output.prediction = (batch, index, value, length, model, arm) => {
       read(batch, index)
-      predict(batch, index, value, length)
+      predict(batch, index, value, length, model, arm)
     }
     output.deadLetter = (batch, index, fault, stage, model) => {
       read(batch, index)

@@ -8,7 +8,7 @@ import { Part, TaskRun } from '../../src/pipeline/task-run.ts'
 import { batchOf, range, textEncoder } from './fake-codec.ts'
 import { FakeOutput, prediction } from './fake-committer.ts'
 import { FakePool, predictionFor } from './fake-pool.ts'
-import { commitLoop, MODEL } from './task-harness.ts'
+import { commitLoop, MODEL, servingOf, TaskHarness } from './task-harness.ts'
 
 interface Options {
   /** Records that could not be decoded, by index. */
@@ -26,8 +26,9 @@ function emit(from: number, to: number, options: Options = {}) {
   const { undecodable = {}, refused = {}, encoder = textEncoder, maxOutputBytes = 1_000, firstRow = 0 } = options
   const microBatch = new MicroBatch(new FakePool({ capacity: 16 }).acquire()!, 0, () => {})
   microBatch.model = { ...MODEL, provider: 'cpu' }
+  const serving = servingOf({ ...new TaskHarness().version, encoder })
   const queued = { batch: batchOf(range(100, 120)), cursor: from, endOffset: 120 }
-  const part = new Part(new TaskRun(100, commitLoop(100), () => {}), queued, firstRow)
+  const part = new Part(new TaskRun(100, commitLoop(100), () => {}), queued, firstRow, serving, 'stable')
   part.to = to
   part.microBatch = microBatch
   const outputs = microBatch.slot.outputs[0]!.data as Float64Array
@@ -40,7 +41,7 @@ function emit(from: number, to: number, options: Options = {}) {
   const faults = Object.entries(refused).map(([at, fault]): [number, RecordFault] => [Number(at), fault])
   if (faults.length > 0) microBatch.faults = new Map(faults)
   const output = new FakeOutput()
-  const counts = emitPart(part, { output, encoder, maxOutputBytes })
+  const counts = emitPart(part, { output, maxOutputBytes })
   return { written: output.take(), counts, model: microBatch.model }
 }
 

@@ -6,6 +6,7 @@ import { CommitLoop } from '../../src/pipeline/commit-loop.ts'
 import { CommitTurns } from '../../src/pipeline/commit-turns.ts'
 import { InFlightBudget } from '../../src/pipeline/in-flight.ts'
 import { PartitionTask } from '../../src/pipeline/partition-task.ts'
+import type { ServedVersion, Serving } from '../../src/pipeline/serving.ts'
 import type { TaskEnd, TaskOptions } from '../../src/pipeline/task-contract.ts'
 import { FakeClock, settle } from './fake-clock.ts'
 import { batchOf, FakeDecoder, fetched, range, type TestValue, textEncoder } from './fake-codec.ts'
@@ -61,6 +62,25 @@ export class Bench {
   }
 }
 
+/** That `stable` answers alone. */
+export function servingOf(stable: ServedVersion, others: Partial<Serving> = {}): Serving {
+  const version = ({ name }: ServedVersion) => ({ version: name, sha256: MODEL.sha256 })
+  const { canary, shadows = [] } = others
+  return {
+    stable,
+    canary,
+    shadows,
+    said: {
+      group: 'group',
+      model: MODEL.name,
+      revision: 0,
+      stable: version(stable),
+      ...(canary === undefined ? {} : { canary: { ...version(canary.version), percent: canary.percent } }),
+      shadows: shadows.map(version),
+    },
+  }
+}
+
 /** A partition task with a test on every side of it. */
 export class TaskHarness {
   readonly bench: Bench
@@ -70,19 +90,21 @@ export class TaskHarness {
   readonly conditions: (SluiceError | undefined)[] = []
   /** Times that the fetcher was asked to look again. */
   wanted = 0
+  #version: ServedVersion | undefined
+  /** What the task asks for; replace it and call `task.switched()`. */
+  serving: Serving
   readonly task: PartitionTask
   end: TaskEnd | undefined
 
   constructor(options: Partial<TaskOptions> & { bench?: Bench; start?: number } = {}) {
     this.bench = options.bench ?? new Bench()
     this.committer = new FakeCommitter(options.start)
+    this.serving = servingOf(this.version)
     this.task = new PartitionTask({
       topic: 'features',
       partition: 0,
       committer: this.committer,
-      batcher: this.bench.batcher,
-      decoder: this.decoder,
-      encoder: textEncoder,
+      serving: () => this.serving,
       telemetry: this.telemetry,
       log: silentLog,
       clock: this.bench.clock,
@@ -95,6 +117,13 @@ export class TaskHarness {
       onWanted: () => this.wanted++,
       ...options,
     })
+  }
+
+  /** The version that the bench runs. */
+  get version(): ServedVersion {
+    const { batcher } = this.bench
+    this.#version ??= { name: MODEL.version, decoder: this.decoder, encoder: textEncoder, batcher }
+    return this.#version
   }
 
   get clock(): FakeClock {

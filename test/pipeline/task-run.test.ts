@@ -6,14 +6,16 @@ import { Part, TaskRun } from '../../src/pipeline/task-run.ts'
 import { batchOf, fetched } from './fake-codec.ts'
 import { FakePool } from './fake-pool.ts'
 import { LentBatch, timesLetGo } from './lent-batch.ts'
-import { commitLoop } from './task-harness.ts'
+import { commitLoop, TaskHarness } from './task-harness.ts'
+
+const SERVING = new TaskHarness().serving
 
 const newRun = (start = 0, onSettled = () => {}) => new TaskRun(start, commitLoop(start), onSettled)
 
 /** Takes records up to index `to` of the batch at the head into a part, as decoding does. */
 function decode(run: TaskRun, to: number): Part {
   const queued = run.undecoded[0]!
-  const part = new Part(run, queued, 0)
+  const part = new Part(run, queued, 0, SERVING, 'stable')
   queued.cursor = to
   part.to = to
   if (to === queued.batch.count) run.undecoded.shift()

@@ -2,12 +2,14 @@ import { SETTING_KEYS, settingOf } from '../../src/config/settings.ts'
 import { Backoff } from '../../src/core/backoff.ts'
 import type { SluiceError } from '../../src/core/errors.ts'
 import type { Log } from '../../src/core/log.ts'
+import type { BatcherTelemetry } from '../../src/core/telemetry.ts'
 import type { ClusterTools } from '../../src/kafka/cluster.ts'
 import { KafkaLinks } from '../../src/kafka/links.ts'
 import { Health } from '../../src/ops/health.ts'
 import type { Metrics } from '../../src/ops/metrics.ts'
-import { Replica, type ReplicaModel, type WorkerSettings } from '../../src/replica.ts'
-import { FakeDecoder, textEncoder } from '../pipeline/fake-codec.ts'
+import { Batcher } from '../../src/pipeline/batcher.ts'
+import { Replica, type WorkerSettings } from '../../src/replica.ts'
+import { FakeDecoder } from '../pipeline/fake-codec.ts'
 import type { FakeKafka } from './fake-kafka/fake-kafka.ts'
 import { randomFrom, seedFor } from './random.ts'
 import type { Shape } from './schedule.ts'
@@ -15,6 +17,7 @@ import type { SimClock } from './sim-clock.ts'
 import { type Fault, SimNetwork } from './sim-network.ts'
 import { SimPool } from './sim-pool.ts'
 import { SimProcess } from './sim-process.ts'
+import { SimVersions } from './sim-versions.ts'
 
 /** Names and times that all replicas of the simulation share. Times are short: only how they compare matters. */
 export const SETTINGS = {
@@ -92,8 +95,7 @@ export class SimReplica {
       },
       tools: { log, clock, health: this.health, metrics: noMetrics },
       links: this.#links,
-      model: { spec: MODEL, pool: this.#pool, probe: { run: async () => {}, learn() {} } } as unknown as ReplicaModel,
-      codec: { decoder: this.#decoder(), encoder: textEncoder },
+      versions: this.#versions(),
       onFailed: options.onFailed,
     })
     void this.#start()
@@ -156,11 +158,11 @@ export class SimReplica {
   async #start(): Promise<void> {
     const { clock } = this.process
     const backoff = new Backoff(200, 5_000)
-    const { inputTopic, outputTopic, deadLetterTopic } = SETTINGS
+    const { inputTopic, outputTopic, deadLetterTopic, timelineTopic } = SETTINGS
     this.health.enter('STARTING')
     while (!this.#stop.signal.aborted) {
       try {
-        await this.#links.connect([inputTopic, outputTopic, deadLetterTopic], false)
+        await this.#links.connect([inputTopic, outputTopic, deadLetterTopic, timelineTopic], false)
         if (!this.#stop.signal.aborted) this.#replica.start()
         return
       } catch {
@@ -176,6 +178,23 @@ export class SimReplica {
     await Promise.race([late, this.#replica.drain()])
     await this.#replica.close()
     this.#state = 'gone'
+  }
+
+  #versions(): SimVersions {
+    const batcher = (health: Health) =>
+      new Batcher({
+        pool: this.#pool,
+        model: MODEL,
+        maxQueueDelayMs: SETTINGS.maxQueueDelayMs,
+        targetLatencyMs: SETTINGS.targetLatencyMs,
+        telemetry: noTelemetry as BatcherTelemetry,
+        clock: this.process.clock,
+        probe: async () => {},
+        onCondition: error => (error === undefined ? health.clear('sessions') : health.set('sessions', error)),
+      })
+    const versions = new SimVersions(MODEL, new Map([[MODEL.version, batcher(this.health)]]), this.#decoder())
+    versions.adopt({ plan: { stable: MODEL.version, shadows: [] }, revision: 0 })
+    return versions
   }
 
   #decoder(): FakeDecoder {

@@ -21,7 +21,7 @@ const UPHEAVAL_MS = 6_000
 /** Requests by which a task starts. */
 const STARTING = new Set(['describetransactions', 'initproducerid', 'addpartitionstotxn', 'addoffsetstotxn', 'endtxn'])
 
-const { groupId, inputTopic, outputTopic, deadLetterTopic } = SETTINGS
+const { groupId, inputTopic, outputTopic, deadLetterTopic, timelineTopic } = SETTINGS
 const TOPICS = [inputTopic, outputTopic, deadLetterTopic] as const
 
 /**
@@ -78,6 +78,7 @@ class World {
     this.#kafka.createTopic(inputTopic, shape.partitions)
     this.#kafka.createTopic(outputTopic, shape.outputPartitions)
     this.#kafka.createTopic(deadLetterTopic, shape.outputPartitions)
+    this.#kafka.createTopic(timelineTopic, 1)
     this.#oracle = new Oracle(this.#kafka, shape.partitions, shape.outputPartitions)
     this.#upstream = new UpstreamProducer(this.#kafka, () => this.#time.wallTime())
     backlog.slice(0, shape.partitions).forEach((kinds, partition) => {

@@ -1,0 +1,53 @@
+import type { ModelIdentity } from '../../src/core/transaction.ts'
+import type { Batcher } from '../../src/pipeline/batcher.ts'
+import type { ServedVersion, Serving } from '../../src/pipeline/serving.ts'
+import type { LivePlan } from '../../src/served-versions.ts'
+import { type FakeDecoder, textEncoder } from '../pipeline/fake-codec.ts'
+
+/** The versions of a replica of the simulation: all are ready from the beginning, and none is ever closed. */
+export class SimVersions {
+  readonly retired: readonly ServedVersion[] = []
+  readonly #versions: ReadonlyMap<string, ServedVersion>
+  readonly #model: Omit<ModelIdentity, 'provider'>
+  #serving: Serving | undefined
+
+  constructor(model: Omit<ModelIdentity, 'provider'>, batchers: ReadonlyMap<string, Batcher>, decoder: FakeDecoder) {
+    this.#model = model
+    this.#versions = new Map(
+      [...batchers].map(([name, batcher]) => [name, { name, decoder, encoder: textEncoder, batcher }]),
+    )
+  }
+
+  get serving(): Serving {
+    return this.#serving!
+  }
+
+  adopt({ plan, revision }: LivePlan): void {
+    const version = (name: string) => this.#versions.get(name)!
+    const said = (name: string) => ({ version: name, sha256: this.#model.sha256 })
+    const { stable, canary, shadows } = plan
+    this.#serving = {
+      stable: version(stable),
+      canary: canary && { version: version(canary.version), percent: canary.percent },
+      shadows: shadows.map(version),
+      said: {
+        group: 'group',
+        model: this.#model.name,
+        revision,
+        stable: said(stable),
+        ...(canary === undefined ? {} : { canary: { ...said(canary.version), percent: canary.percent } }),
+        shadows: shadows.map(said),
+      },
+    }
+  }
+
+  retire(): boolean {
+    return true
+  }
+
+  close(): void {}
+
+  closeAll(): void {
+    for (const { batcher } of this.#versions.values()) batcher.close()
+  }
+}
