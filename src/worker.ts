@@ -109,11 +109,13 @@ export class Worker {
   /** MODEL_VERSION pins; otherwise the rollout says, otherwise the highest version answers. Undefined when it is stopped. */
   async #planAtStart(signal: AbortSignal): Promise<LivePlan | undefined> {
     const { modelStore, modelName, modelVersion } = this.#settings
-    const { health } = this.#tools
+    const { health, clock } = this.#tools
     const starting = this.#follower.start()
     if (modelVersion !== undefined) return chosen(modelVersion)
     const store = new FolderStore(modelStore)
-    const highest = await store.highest(modelName) // a model that is not there shows at once, not only when a broker answers
+    // What is wrong with the model shows soon, not only when the brokers are back.
+    const highest = await store.highest(modelName)
+    if (!(await within(clock, ROLLOUT_PATIENCE_MS, starting))) await this.#shelf.open(highest)
     const state = await Promise.race([starting, aborted(signal)])
     if (signal.aborted) return undefined
     health.clear(ROLLOUT_TOPIC)
@@ -259,6 +261,9 @@ export class Worker {
 }
 
 const ROLLOUT_TOPIC = 'rollout-topic'
+
+/** Brokers that are there say within this what is rolled out. */
+const ROLLOUT_PATIENCE_MS = 1_000
 
 function chosen(stable: string): LivePlan {
   return { plan: { stable, shadows: [] }, revision: 0 }
