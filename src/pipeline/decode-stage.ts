@@ -15,7 +15,7 @@ export interface DecodeStageOptions {
   readonly stop: AbortSignal
   /** The record at the head can be decoded now: the schema that it waited for is there, or it is another version's turn. */
   readonly onReady: () => void
-  /** Records were decoded for the version that answers them. */
+  /** Records were decoded for the version that answers them; their batch is still held. */
   readonly onDecoded: (part: Part) => void
 }
 
@@ -74,8 +74,9 @@ export class DecodeStage {
     part.to = queued.cursor
     if (queued.cursor === batch.count) run.undecoded.shift()
     if (part.records === 0) return
-    admit(run, part, microBatch)
+    // First: a part that is settled at once lets go of its batch.
     this.#options.onDecoded(part)
+    admit(run, part, microBatch)
   }
 
   /** Decoding of this partition waits; the batcher goes on with the others. Tries until the run is over. Never rejects. */

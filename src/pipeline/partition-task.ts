@@ -203,7 +203,9 @@ export class PartitionTask implements FetchTarget, CommittingTask {
     const { committer, maxOutputBytes } = this.#options
     const { commits } = this.#run
     let written = 0
-    for (const lane of this.#shadows.values()) written += lane.emit(committer.output, maxOutputBytes)
+    for (const lane of this.#shadows.values()) {
+      written += lane.emit(committer.output, commits.settledOffset, maxOutputBytes)
+    }
     if (written === 0) return
     commits.addExtra()
     commits.wake()
@@ -282,6 +284,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
       run.commits.settle(part.endOffset, settled)
       if (endsBatch) batch.lease?.letGo() // all that is said of its records has been copied to the output
     }
+    this.#emitShadows()
     telemetry.outputMs(clock.now() - startedAt)
     run.commits.wake()
     this.#options.onServed?.()

@@ -1,4 +1,4 @@
-import { memoryOf, type RecordBatch } from '../core/record-batch.ts'
+import { memoryOf, offsetOf, type RecordBatch } from '../core/record-batch.ts'
 import type { ShadowTelemetry } from '../core/telemetry.ts'
 import type { OutputWriter } from '../core/transaction.ts'
 import type { BatchPart, MicroBatch } from './micro-batch.ts'
@@ -28,8 +28,10 @@ interface Waiting {
  * never in its way. What a shadow does not manage is dropped and counted: records that come while enough of them wait, that
  * it cannot decode or refuses, and all that it has when the task starts over.
  *
- * The order of its predictions is that of the input. Each goes out in the transaction of its record, or a later one of the
- * same task.
+ * The order of its predictions is that of the input. Each goes out in the transaction of its record, or in a later one of the
+ * same task; never in an earlier one: what is below the committed offset is not done again, what is above it is.
+ *
+ *   the shadow is done with 1 ─▶ T commits 0, and the shadow's 1 ─▶ the task starts over at 1 ─▶ the shadow's 1 is there twice
  */
 export class ShadowLane implements RowSource {
   readonly #options: ShadowLaneOptions
@@ -129,13 +131,13 @@ export class ShadowLane implements RowSource {
   }
 
   /**
-   * Writes the predictions that are there, in order.
+   * Writes the predictions that are there, in order, of records below `offset`: the others have not been answered yet.
    * @returns how many
    */
-  emit(output: OutputWriter, maxOutputBytes: number): number {
+  emit(output: OutputWriter, offset: number, maxOutputBytes: number): number {
     const { version, telemetry } = this.#options
     let written = 0
-    while (this.#parts[0]?.done) {
+    while (this.#parts[0]?.done && this.#parts[0].lastOffset < offset) {
       const part = this.#parts.shift()!
       for (const [i, index] of part.indexes.entries()) {
         const row = part.firstRow + i
@@ -188,6 +190,10 @@ class ShadowPart implements BatchPart {
     this.microBatch = microBatch
     this.firstRow = microBatch.rows
     this.#onSettled = onSettled
+  }
+
+  get lastOffset(): number {
+    return offsetOf(this.batch, this.indexes.at(-1)!)
   }
 
   settled(): void {

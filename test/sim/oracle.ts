@@ -1,8 +1,11 @@
+import { murmur2 } from '../../src/core/murmur2.ts'
+import { takesCanary } from '../../src/core/rollout.ts'
+import type { TimelineEntry } from '../../src/core/timeline.ts'
 import { predictionFor } from '../pipeline/fake-pool.ts'
 import type { FakeKafka } from './fake-kafka/fake-kafka.ts'
 import type { StoredRecord } from './fake-kafka/log-batch.ts'
 import type { RecordKind } from './schedule.ts'
-import { MODEL, SETTINGS } from './sim-replica.ts'
+import { SETTINGS, SHADOW_TOPIC } from './sim-replica.ts'
 
 /** What of the promise does not hold. */
 export type Breach =
@@ -12,6 +15,7 @@ export type Breach =
   | 'torn'
   | 'wrong kind'
   | 'wrong bytes'
+  | 'wrong version'
   | 'unknown source'
   | 'offset moved back'
   | 'transaction left open'
@@ -60,7 +64,7 @@ interface OutputPartition {
   readonly last: Map<number, number>
 }
 
-const { groupId, inputTopic, outputTopic, deadLetterTopic } = SETTINGS
+const { groupId, inputTopic, outputTopic, deadLetterTopic, timelineTopic } = SETTINGS
 
 /**
  * Compares what a read_committed reader sees with what went in, whenever that changed: each input record at most once,
@@ -141,6 +145,53 @@ export class Oracle {
       if (lost.length > 0) throw new BreachError('lost', `in/${partition}: ${lost.join(', ')}`)
     })
     this.#requireWhole()
+    this.#requireTimeline()
+    this.#requireShadows()
+  }
+
+  /** Every prediction is of the version that the timeline names for its offset and its key. */
+  #requireTimeline(): void {
+    const entries = this.#visible(timelineTopic).map(({ value }) => JSON.parse(String(value)) as TimelineEntry)
+    for (const record of this.#visible(outputTopic)) {
+      const { partition, offset } = sourceOf(record)
+      const entry = entries.findLast(each => each.partition === partition && each.offset <= offset)
+      const canary = entry?.canary !== undefined && takesCanary(murmur2(record.key!), entry.canary.percent)
+      const version = canary ? entry.canary!.version : entry?.stable.version
+      const said = `${headerOf(record, 'model-version')} ${headerOf(record, 'model-arm') ?? 'stable'}`
+      if (said === `${version} ${canary ? 'canary' : 'stable'}`) continue
+      const what = `in/${partition}@${offset} was answered by ${said}; the timeline says ${JSON.stringify(entry)}`
+      throw new BreachError('wrong version', what)
+    }
+  }
+
+  /** A shadow may miss a record, and never predicts one twice, in another order, or wrongly. */
+  #requireShadows(): void {
+    const last = new Map<string, number>()
+    const seen = new Set<string>()
+    for (const { to, record } of this.#visibleIn(SHADOW_TOPIC)) {
+      const { partition, offset } = sourceOf(record)
+      const place = `shadow of in/${partition}@${offset}`
+      const lane = `${partition} by ${headerOf(record, 'model-version')}`
+      if (seen.has(`${lane}@${offset}`)) throw new BreachError('doubled', place)
+      seen.add(`${lane}@${offset}`)
+      const before = last.get(`${lane} in ${to}`) ?? -1
+      if (before > offset) throw new BreachError('misordered', `${place} comes after ${before}`)
+      last.set(`${lane} in ${to}`, offset)
+      const wrong = wrongPrediction(record, this.#inputs[partition]!.records.get(offset)!)
+      if (wrong !== undefined || headerOf(record, 'model-arm') !== 'shadow') throw new BreachError('wrong bytes', place)
+    }
+  }
+
+  #visible(topic: string): StoredRecord[] {
+    return this.#visibleIn(topic).map(({ record }) => record)
+  }
+
+  /** `to` is the partition. */
+  #visibleIn(topic: string): { to: number; record: StoredRecord }[] {
+    const partitions = topic === timelineTopic ? 1 : this.#outputs.length / 2
+    return Array.from({ length: partitions }, (_, to) => {
+      return this.#kafka.readCommitted(topic, to).map(record => ({ to, record }))
+    }).flat()
   }
 
   #read(output: OutputPartition): boolean {
@@ -206,8 +257,7 @@ function wrongPrediction(record: StoredRecord, { kind, serial, key, timestamp }:
   const right =
     record.value?.toString() === String(predictionFor(serial)) &&
     record.key?.equals(key) &&
-    record.timestamp === timestamp &&
-    headerOf(record, 'model-version') === MODEL.version
+    record.timestamp === timestamp
   return right ? undefined : 'wrong bytes'
 }
 
@@ -220,6 +270,11 @@ function wrongDeadLetter(record: StoredRecord, { kind, key, value, timestamp }: 
     record.timestamp === timestamp &&
     headerOf(record, 'error-code') === code
   return right ? undefined : 'wrong bytes'
+}
+
+function sourceOf(record: StoredRecord): { partition: number; offset: number } {
+  const [, partition, offset] = headerOf(record, 'source')!.split('/')
+  return { partition: Number(partition), offset: Number(offset) }
 }
 
 function headerOf({ headers }: StoredRecord, name: string): string | undefined {

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import type { RolloutPlan } from '../../src/core/rollout.ts'
 import { type Fate, type Fault, textOf } from './sim-network.ts'
 
 /**
@@ -42,6 +43,8 @@ export type Happening =
     }
   | { readonly kind: 'fault'; readonly replica: number; readonly fault: Fault }
   | { readonly kind: 'start' }
+  /** A replica hears of another plan: a place in PLANS. Each hears of it in its own time, so they may differ. */
+  | { readonly kind: 'plan'; readonly replica: number; readonly plan: number }
   | { readonly kind: 'kill' | 'drain'; readonly replica: number }
   | { readonly kind: 'pause'; readonly replica: number; readonly ms: number; readonly timersFirst: boolean }
   | { readonly kind: 'crash'; readonly replica: number; readonly runs: number }
@@ -67,6 +70,14 @@ export interface Schedule {
   readonly backlog: readonly (readonly RecordKind[])[]
   readonly events: readonly Event[]
 }
+
+/** The first one is in effect when a replica starts. */
+export const PLANS: readonly RolloutPlan[] = [
+  { stable: '3', shadows: [] },
+  { stable: '4', shadows: [] },
+  { stable: '3', canary: { version: '4', percent: 40 }, shadows: [] },
+  { stable: '4', shadows: ['3'] },
+]
 
 const MAX_PARTITIONS = 3
 /** Replicas at once. */
@@ -129,6 +140,10 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
   },
   { weight: 14, arbitrary: fc.record({ kind: fc.constant('fault' as const), replica, fault }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('start' as const) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant('plan' as const), replica, plan: fc.nat(PLANS.length - 1) }),
+  },
   { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('kill', 'drain'), replica }) },
   {
     weight: 3,
@@ -223,6 +238,8 @@ export function describeHappening(what: Happening): string {
     }
     case 'start':
       return 'a replica starts'
+    case 'plan':
+      return `replica ${what.replica} adopts ${JSON.stringify(PLANS[what.plan])}`
     case 'kill':
       return `replica ${what.replica} is killed`
     case 'drain':

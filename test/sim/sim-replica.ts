@@ -1,3 +1,4 @@
+import { shadowTopicOf } from '../../src/committing.ts'
 import { SETTING_KEYS, settingOf } from '../../src/config/settings.ts'
 import { Backoff } from '../../src/core/backoff.ts'
 import type { SluiceError } from '../../src/core/errors.ts'
@@ -12,7 +13,7 @@ import { Replica, type WorkerSettings } from '../../src/replica.ts'
 import { FakeDecoder } from '../pipeline/fake-codec.ts'
 import type { FakeKafka } from './fake-kafka/fake-kafka.ts'
 import { randomFrom, seedFor } from './random.ts'
-import type { Shape } from './schedule.ts'
+import { PLANS, type Shape } from './schedule.ts'
 import type { SimClock } from './sim-clock.ts'
 import { type Fault, SimNetwork } from './sim-network.ts'
 import { SimPool } from './sim-pool.ts'
@@ -35,7 +36,9 @@ export const SETTINGS = {
   drainTimeoutMs: 20_000,
 } satisfies WorkerSettings
 
-export const MODEL = { name: 'iris', version: '3', sha256: '0123456789abcdef' }
+const MODEL = { name: 'iris', version: '3', sha256: '0123456789abcdef' }
+export const VERSIONS = ['3', '4']
+export const SHADOW_TOPIC = shadowTopicOf(SETTINGS.outputTopic)
 
 export interface SimReplicaOptions {
   readonly name: string
@@ -59,7 +62,8 @@ export class SimReplica {
   /** Loads of schemas that are yet to fail. */
   schemaFailures = 0
   readonly #network: SimNetwork
-  readonly #pool: SimPool
+  /** One for each version. */
+  readonly #pools: ReadonlyMap<string, SimPool>
   readonly #links: KafkaLinks
   readonly #replica: Replica
   readonly #stop = new AbortController()
@@ -80,7 +84,9 @@ export class SimReplica {
       joinTimeoutMs: rebalanceTimeoutMs + 5_000,
       trace,
     })
-    this.#pool = new SimPool({ ...shape, time, process: this.process, random: randomFrom(seed), poisonous })
+    const random = randomFrom(seed)
+    const pool = () => new SimPool({ ...shape, time, process: this.process, random, poisonous })
+    this.#pools = new Map(VERSIONS.map(version => [version, pool()]))
     const { clock } = this.process
     const log = logInto(event => trace(`${name}: ${event}`))
     this.health = new Health({ clock, log })
@@ -117,7 +123,12 @@ export class SimReplica {
 
   /** Slots of the pool that somebody still holds. */
   get slotsInUse(): number {
-    return this.#pool.slots.length - this.#pool.freeSlots
+    return [...this.#pools.values()].reduce((sum, { slots, freeSlots }) => sum + slots.length - freeSlots, 0)
+  }
+
+  /** Hears of another plan, see `PLANS`. */
+  adopt(plan: number): void {
+    this.#replica.adopt({ plan: PLANS[plan]!, revision: plan })
   }
 
   arm(fault: Fault): void {
@@ -135,13 +146,13 @@ export class SimReplica {
   }
 
   crash(runs: number): void {
-    this.#pool.crashes += runs
+    for (const pool of this.#pools.values()) pool.crashes += runs
   }
 
   /** Nothing fails any more, except what is under way. */
   heal(): void {
     this.#network.heal()
-    this.#pool.crashes = 0
+    for (const pool of this.#pools.values()) pool.crashes = 0
     this.schemaFailures = 0
     this.process.resume(false)
   }
@@ -162,7 +173,7 @@ export class SimReplica {
     this.health.enter('STARTING')
     while (!this.#stop.signal.aborted) {
       try {
-        await this.#links.connect([inputTopic, outputTopic, deadLetterTopic, timelineTopic], false)
+        await this.#links.connect([inputTopic, outputTopic, deadLetterTopic, timelineTopic, SHADOW_TOPIC], false)
         if (!this.#stop.signal.aborted) this.#replica.start()
         return
       } catch {
@@ -181,19 +192,23 @@ export class SimReplica {
   }
 
   #versions(): SimVersions {
-    const batcher = (health: Health) =>
+    const batcher = (version: string, pool: SimPool) =>
       new Batcher({
-        pool: this.#pool,
-        model: MODEL,
+        pool,
+        model: { ...MODEL, version },
         maxQueueDelayMs: SETTINGS.maxQueueDelayMs,
         targetLatencyMs: SETTINGS.targetLatencyMs,
         telemetry: noTelemetry as BatcherTelemetry,
         clock: this.process.clock,
         probe: async () => {},
-        onCondition: error => (error === undefined ? health.clear('sessions') : health.set('sessions', error)),
+        onCondition: error => {
+          if (error === undefined) this.health.clear(`sessions-${version}`)
+          else this.health.set(`sessions-${version}`, error)
+        },
       })
-    const versions = new SimVersions(MODEL, new Map([[MODEL.version, batcher(this.health)]]), this.#decoder())
-    versions.adopt({ plan: { stable: MODEL.version, shadows: [] }, revision: 0 })
+    const batchers = [...this.#pools].map(([version, pool]) => [version, batcher(version, pool)] as const)
+    const versions = new SimVersions(MODEL, new Map(batchers), this.#decoder())
+    versions.adopt({ plan: PLANS[0]!, revision: 0 })
     return versions
   }
 
@@ -234,5 +249,5 @@ function logInto(trace: (event: string) => void): Log {
 }
 
 /** Takes every report. */
-const noTelemetry = new Proxy({}, { get: () => () => {} })
+const noTelemetry: object = new Proxy({}, { get: () => () => noTelemetry })
 const noMetrics = new Proxy({}, { get: () => () => noTelemetry }) as Metrics

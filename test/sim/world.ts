@@ -3,7 +3,7 @@ import { BreachError, type InputRecord, Oracle } from './oracle.ts'
 import { randomFrom, seedFor } from './random.ts'
 import { describeHappening, type Happening, MAX_REPLICAS, type RecordKind, type Schedule } from './schedule.ts'
 import { SimClock } from './sim-clock.ts'
-import { SETTINGS, SimReplica } from './sim-replica.ts'
+import { SETTINGS, SHADOW_TOPIC, SimReplica, VERSIONS } from './sim-replica.ts'
 import { UpstreamProducer } from './upstream.ts'
 
 type BrokersCrash = Happening & { readonly kind: 'brokers crash' }
@@ -78,6 +78,7 @@ class World {
     this.#kafka.createTopic(inputTopic, shape.partitions)
     this.#kafka.createTopic(outputTopic, shape.outputPartitions)
     this.#kafka.createTopic(deadLetterTopic, shape.outputPartitions)
+    this.#kafka.createTopic(SHADOW_TOPIC, shape.outputPartitions)
     this.#kafka.createTopic(timelineTopic, 1)
     this.#oracle = new Oracle(this.#kafka, shape.partitions, shape.outputPartitions)
     this.#upstream = new UpstreamProducer(this.#kafka, () => this.#time.wallTime())
@@ -118,6 +119,9 @@ class World {
     switch (what.kind) {
       case 'fault':
         replica.arm(what.fault)
+        break
+      case 'plan':
+        replica.process.post(() => replica.adopt(what.plan))
         break
       case 'kill':
         replica.process.kill()
@@ -270,7 +274,7 @@ const isOurs = (transactionalId: string) => transactionalId.startsWith(groupId)
 
 /** Whether every partition keeps its owner, and the owner its task, whatever becomes of this. */
 function leavesOwners(what: Happening): boolean {
-  if (what.kind === 'append') return true
+  if (what.kind === 'append' || what.kind === 'plan') return true
   return what.kind === 'fault' && STARTING.has(what.fault.api) && what.fault.fate.kind !== 'doubled'
 }
 
@@ -281,9 +285,9 @@ function isWell(replica: SimReplica): boolean {
 
 const isRunning = ({ state }: { readonly state: string }) => state === 'RUNNING'
 
-/** A drained replica has ended its tasks and given its slots back; one may be open in the batcher, with no row in it. */
+/** A drained replica has ended its tasks and given its slots back; one may be open in the batcher of each version, with no row in it. */
 function requireNoLeak({ name, process, tasks, slotsInUse }: SimReplica): void {
   if (process.dead) return
   if (tasks.length > 0) throw new BreachError('leak', `${name} still has ${tasks.length} tasks`)
-  if (slotsInUse > 1) throw new BreachError('leak', `${name} still holds ${slotsInUse} slots`)
+  if (slotsInUse > VERSIONS.length) throw new BreachError('leak', `${name} still holds ${slotsInUse} slots`)
 }
