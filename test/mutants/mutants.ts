@@ -189,15 +189,53 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: TASK,
-        find: 'if (!run.parts[0]?.done) return',
-        replace: 'if (!run.parts.some(({ done }) => done)) return',
+        find: 'while (this.#mayEmit(run)) {\n      const part = run.parts.shift()!',
+        replace: `while (run.parts.some(({ done }) => done)) {
+      const [part] = run.parts.splice(run.parts.findIndex(({ done }) => done), 1) as [Part]`,
       },
       {
         file: TASK,
-        find: `    while (run.parts[0]?.done) {
-      const part = run.parts.shift()!`,
-        replace: `    while (run.parts.some(({ done }) => done)) {
-      const [part] = run.parts.splice(run.parts.findIndex(({ done }) => done), 1)`,
+        find: 'if (!this.#mayEmit(run)) return',
+        replace: 'if (!run.parts.some(({ done }) => done)) return',
+      },
+    ],
+  },
+  {
+    name: 'timeline-of-the-moment',
+    harm: 'The timeline names what is in effect when a record is written, not what has answered it.',
+    edits: [
+      {
+        file: TASK,
+        find: '#announce(run, part)\n',
+        replace:
+          '#announce(run, { ...part, queued: part.queued, from: part.from, serving: this.#options.serving() } as Part)\n',
+      },
+    ],
+  },
+  {
+    name: 'timeline-from-memory',
+    harm: 'After an abort the versions that were announced in the aborted transaction count as announced.',
+    edits: [{ file: COMMITTER, find: '    this.output.resume(serving)\n', replace: '' }],
+  },
+  {
+    name: 'canary-by-chance',
+    harm: 'A key is answered by the canary now and by the stable version then.',
+    edits: [
+      {
+        file: 'src/pipeline/serving.ts',
+        find: 'length < 0 ?',
+        replace: 'length > 0 ?',
+      },
+    ],
+  },
+  {
+    name: 'shadow-before-its-record',
+    harm: 'The prediction of a shadow is committed before its record is, and comes again when the record is done again.',
+    edits: [
+      {
+        file: 'src/pipeline/shadow-lane.ts',
+        find: ' && this.#parts[0].lastOffset < offset',
+        replace: '',
       },
     ],
   },
