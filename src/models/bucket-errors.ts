@@ -8,15 +8,12 @@ interface Answer {
 }
 
 /** Answers that a caller may expect: they are thrown as they are. */
-const EXPECTED: ReadonlySet<string> = new Set([
-  'NoSuchKey',
-  'NotFound',
-  'PreconditionFailed',
-  'ConditionalRequestConflict',
-])
+const EXPECTED: ReadonlySet<string> = new Set(['NoSuchKey', 'NotFound'])
+const EXPECTED_STATUS: ReadonlySet<number> = new Set([409, 412])
 
-/** Refusals of a store that come back as a status which could mean anything. */
-const THROTTLED: ReadonlySet<number> = new Set([408, 429])
+/** Answers below 500 that ask to try again: too many requests, and a content that came too slowly (as a 400). */
+const PASSING_STATUS: ReadonlySet<number> = new Set([408, 429])
+const PASSING: ReadonlySet<string> = new Set(['RequestTimeout', 'SlowDown', 'Throttling', 'ThrottlingException'])
 
 /** What the SDK throws when it finds no credentials; no request was made then. */
 const NO_CREDENTIALS: ReadonlySet<string> = new Set(['CredentialsProviderError', 'TokenProviderError'])
@@ -29,10 +26,11 @@ const NO_CREDENTIALS: ReadonlySet<string> = new Set(['CredentialsProviderError',
 export function bucketError(store: string, error: unknown): unknown {
   if (error instanceof SluiceError) return error
   const { name, message, status } = answerOf(error)
-  if (EXPECTED.has(name) || status === 412) return error
+  if (EXPECTED.has(name) || EXPECTED_STATUS.has(status ?? 0)) return error
   const said = status === undefined ? message : `${name}: ${message} (HTTP status ${status})`
   if (NO_CREDENTIALS.has(name)) return storeRefused(store, `no credentials were found: ${message}`)
-  const passes = status === undefined || status < 300 || status >= 500 || THROTTLED.has(status)
+  const passes =
+    status === undefined || status < 300 || status >= 500 || PASSING_STATUS.has(status) || PASSING.has(name)
   // A store that lacks conditional requests says 501, and will do so for ever.
   return passes && status !== 501 ? storeUnreachable(store, said) : storeRefused(store, said)
 }
@@ -58,7 +56,7 @@ export function isPreconditionFailed(error: unknown): boolean {
 
 /** Whether the store cannot say yet if the condition of a put holds: another put of the key is under way. */
 export function isConflict(error: unknown): boolean {
-  return answerOf(error).name === 'ConditionalRequestConflict'
+  return answerOf(error).status === 409
 }
 
 export function isUnreachable(error: unknown): error is SluiceError {

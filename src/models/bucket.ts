@@ -28,6 +28,9 @@ const MARK = 'sluice-add'
 /** The SDK would warn on the console that it does not send a stream twice; we do, from its beginning. */
 const SILENT = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 
+/** The region that servers other than Amazon's take, and Amazon leads on from. */
+const ELSEWHERE = 'us-east-1'
+
 type Sdk = typeof import('@aws-sdk/client-s3')
 
 export interface BucketOptions {
@@ -76,6 +79,12 @@ export interface Upload {
   open(): Readable | Buffer
 }
 
+/** How the SDK is to make a request: `requestTimeout` is for one attempt to be answered. */
+interface RequestOptions {
+  readonly abortSignal: AbortSignal
+  readonly requestTimeout: number
+}
+
 /** Takes the content of an object, once for each attempt, from its beginning. */
 export type Sink<T> = (content: AsyncIterable<Uint8Array>) => Promise<T>
 
@@ -107,7 +116,7 @@ export class Bucket {
     let next: string | undefined
     do {
       const command = new sdk.ListObjectsV2Command({ Bucket, Prefix, ContinuationToken: next })
-      const page = await this.#briefly(abortSignal => client.send(command, { abortSignal }))
+      const page = await this.#briefly(options => client.send(command, options))
       for (const { Key = '', Size = 0, LastModified } of page.Contents ?? []) {
         listed.push({ key: Key.slice(skipped), bytes: Size, modified: LastModified?.getTime() ?? 0 })
       }
@@ -121,8 +130,8 @@ export class Bucket {
     const { sdk, client } = await this.#load()
     const command = new sdk.GetObjectCommand(this.#place(key))
     try {
-      return await this.#briefly(async abortSignal => {
-        const { Body, ETag = '', Metadata } = await client.send(command, { abortSignal })
+      return await this.#briefly(async options => {
+        const { Body, ETag = '', Metadata } = await client.send(command, options)
         return { bytes: Buffer.from(await Body!.transformToByteArray()), tag: ETag, mark: Metadata?.[MARK] }
       })
     } catch (error) {
@@ -174,7 +183,8 @@ export class Bucket {
       await this.#patiently(attempt)
       return true
     } catch (error) {
-      if (isPreconditionFailed(error)) return false
+      // A tag that nothing has any more is a condition that does not hold, too.
+      if (isPreconditionFailed(error) || isNotFound(error)) return false
       throw error
     }
   }
@@ -185,7 +195,7 @@ export class Bucket {
     for (let first = 0; first < keys.length; first += MAX_KEYS) {
       const Objects = keys.slice(first, first + MAX_KEYS).map(key => ({ Key: this.#place(key).Key }))
       const command = new sdk.DeleteObjectsCommand({ Bucket: this.#options.bucket, Delete: { Objects, Quiet: true } })
-      const { Errors = [] } = await this.#briefly(abortSignal => client.send(command, { abortSignal }))
+      const { Errors = [] } = await this.#briefly(options => client.send(command, options))
       const [failed] = Errors
       if (failed !== undefined) throw storeRefused(this.name, `${failed.Key} was not removed: ${failed.Message}`)
     }
@@ -197,15 +207,17 @@ export class Bucket {
   }
 
   #load(): Promise<{ sdk: Sdk; client: S3Client }> {
-    this.#loaded ??= import('@aws-sdk/client-s3').then(sdk => ({ sdk, client: this.#connect(sdk) }))
+    this.#loaded ??= import('@aws-sdk/client-s3').then(async sdk => ({ sdk, client: await this.#connect(sdk) }))
     return this.#loaded
   }
 
-  #connect(sdk: Sdk): S3Client {
+  async #connect(sdk: Sdk): Promise<S3Client> {
     const { endpoint, region, pathStyle, timeoutMs } = this.#options
+    // A client of the defaults tells what the SDK's own settings say.
+    const found = region ?? (await new sdk.S3Client({}).config.region().catch(() => ELSEWHERE))
     return new sdk.S3Client({
       ...(endpoint === undefined ? {} : { endpoint }),
-      region: region ?? (() => new sdk.S3Client({}).config.region().catch(() => 'us-east-1')),
+      region: found,
       followRegionRedirects: true,
       forcePathStyle: pathStyle ?? endpoint !== undefined,
       maxAttempts: MAX_ATTEMPTS,
@@ -213,19 +225,17 @@ export class Bucket {
       // Ours is a SHA-256 of its own. The SDK's would be sent behind the content, which not every server understands.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
-      requestHandler: {
-        connectionTimeout: Math.min(MAX_CONNECT_MS, timeoutMs),
-        requestTimeout: timeoutMs,
-        throwOnRequestTimeout: true,
-      },
+      requestHandler: { connectionTimeout: Math.min(MAX_CONNECT_MS, timeoutMs), throwOnRequestTimeout: true },
     })
   }
 
   /** A request that takes `timeoutMs` at most, with what the SDK tries again. */
-  async #briefly<T>(request: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const watch = new SilenceWatch(this.#options.clock, this.#options.timeoutMs)
+  async #briefly<T>(request: (options: RequestOptions) => Promise<T>): Promise<T> {
+    const { clock, timeoutMs } = this.#options
+    const watch = new SilenceWatch(clock, timeoutMs)
+    const options = { abortSignal: watch.signal, requestTimeout: Math.ceil(timeoutMs / MAX_ATTEMPTS) }
     try {
-      return await this.#translated(request(watch.signal), watch.signal)
+      return await this.#translated(request(options), watch.signal)
     } finally {
       watch.end()
     }

@@ -109,7 +109,7 @@ export class ModelCache {
     await mkdir(directory, { recursive: true })
     // Of a version that was removed from the store and added anew, contrary to the rules: half of each is none.
     const before = await readFile(manifestFile).catch(() => undefined)
-    if (before !== undefined && !before.equals(manifest)) await rm(manifestFile)
+    if (before !== undefined && !before.equals(manifest)) await rm(manifestFile, { force: true })
     for (const [path, sha256] of checksums) {
       const place = join(directory, path)
       await mkdir(dirname(place), { recursive: true })
