@@ -7,6 +7,7 @@ import { type S3Server, startS3 } from '../../dev/s3.ts'
 import { type Clock, systemClock } from '../../src/core/clock.ts'
 import { type Log, silentLog } from '../../src/core/log.ts'
 import { type ModelBundle, readBundle } from '../../src/models/bundle.ts'
+import { sha256Of } from '../../src/models/checksums.ts'
 import { openStore } from '../../src/models/open-store.ts'
 import type { ModelStore } from '../../src/models/store.ts'
 import { manifest, temporaryStore, writeBundle } from './bundle-folder.ts'
@@ -173,6 +174,13 @@ describe('a store in a bucket', () => {
     await assert.rejects(storeAt(cache).find('shop', '1'), { code: 'model-corrupt', message: /onnx is missing/ })
   })
 
+  it('refuses samples that are not those that were added', async t => {
+    await storeAt(await temporaryStore(t)).add(await makeBundle(t, '1', randomBytes(1_000)))
+    await writeFile(join(s3.folderOf(BUCKET), prefix, 'shop', '1', 'golden.jsonl'), '')
+    const message = /shop\/1\/golden\.jsonl has the SHA-256 [0-9a-f]{64}, but SHA256SUMS says [0-9a-f]{64}/
+    await assert.rejects(storeAt(await temporaryStore(t)).find('shop', '1'), { code: 'model-corrupt', message })
+  })
+
   it('lets one of two adds of a version win, and mixes nothing', async t => {
     for (let round = 1; round <= 6; round++) {
       const version = String(round)
@@ -268,7 +276,8 @@ describe('the cache of a store in a bucket', () => {
     link.cutAfter({ direction: 'down', afterBytes: 1_000_000, times: Number.POSITIVE_INFINITY })
     await assert.rejects(storeAt(cache).find('shop', '1'), { code: 'store-unreachable' })
     assert.ok(link.cuts > 1, 'it tried again')
-    assert.deepEqual(await wrongBlobs(cache), [])
+    const golden = await sha256Of(join(bundle.directory, 'golden.jsonl'))
+    assert.deepEqual(await readdir(join(cache, 'blobs')), [golden], 'nothing of the model is left')
     link.cutAfter({ direction: 'down', afterBytes: 1_000_000, times: 2 })
     const found = await storeAt(cache).find('shop', '1')
     assert.equal(link.cuts, 2)
