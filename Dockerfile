@@ -15,6 +15,9 @@ COPY package.json LICENSE* ./
 COPY models models
 COPY schemas schemas
 COPY src src
+# What was downloaded from a bucket: a volume here lets a new container start while the bucket is away.
+ENV MODEL_CACHE_DIR=/var/cache/sluice
+RUN install -d -o 1000 -g 1000 /var/cache/sluice
 # The image's user "node", by number so that Kubernetes' runAsNonRoot can tell.
 USER 1000:1000
 EXPOSE 8080

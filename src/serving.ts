@@ -6,7 +6,7 @@ import type { GoldenSample, ModelSpec } from './core/model.ts'
 import type { PoolTelemetry } from './core/telemetry.ts'
 import { parseSessions } from './inference/placement.ts'
 import { createSessionPool, type OnnxSessionPool, SLOTS_PER_SESSION } from './inference/pool.ts'
-import { FolderStore } from './models/store.ts'
+import { openStore, type StoreSettings } from './models/open-store.ts'
 import { verify } from './models/verification.ts'
 
 /** A model version that is loaded, verified, and ready to run. */
@@ -33,12 +33,10 @@ export function slotsOfEach(sessions: number): number {
   return sessions + 1 + PROBE_SLOTS
 }
 
-type ModelSettings = Pick<
-  Settings,
-  'modelStore' | 'modelVersion' | 'sessions' | 'intraOpThreads' | 'maxBatchSize' | 'runTimeoutMs'
-> & {
-  readonly modelName: string
-}
+type ModelSettings = Pick<Settings, 'modelVersion' | 'sessions' | 'intraOpThreads' | 'maxBatchSize' | 'runTimeoutMs'> &
+  StoreSettings & {
+    readonly modelName: string
+  }
 
 /** Who hears of the sessions, from their start on. */
 interface ModelTools {
@@ -52,7 +50,8 @@ interface ModelTools {
 /**
  * Finds a model version in the store, opens it in its sessions, and lets it repeat its golden samples there.
  * @param slotsFor how many slots the pool has, by its sessions
- * @throws SluiceError with response `exit`: a version that is missing, damaged or wrong never serves
+ * @throws SluiceError with response `exit`: a version that is missing, damaged or wrong never serves; `store-unreachable`,
+ *   after which another call may succeed
  */
 export async function openModel(
   settings: ModelSettings,
@@ -61,7 +60,7 @@ export async function openModel(
 ): Promise<ServedModel> {
   const { log, clock, onCondition } = tools
   const sessions = parseSessions(settings.sessions)
-  const bundle = await new FolderStore(settings.modelStore).find(settings.modelName, settings.modelVersion)
+  const bundle = await openStore(settings, { log, clock }).find(settings.modelName, settings.modelVersion)
   const { intraOpThreads, maxBatchSize, runTimeoutMs } = settings
   const { modelFile, spec } = bundle
   const version = { model: spec.name, version: spec.version }

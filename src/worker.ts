@@ -8,7 +8,7 @@ import { aborted, within } from './core/waiting.ts'
 import { IoThreads, type IoThreadsOptions } from './io-threads.ts'
 import { type ConnectionOptions, clusterTools } from './kafka/cluster.ts'
 import { RolloutFollower } from './kafka/rollout-topic.ts'
-import { FolderStore } from './models/store.ts'
+import { openStore } from './models/open-store.ts'
 import type { IoStatus, WorkerStatus } from './ops/status.ts'
 import { Probe } from './probe.ts'
 import type { WorkerSettings } from './replica.ts'
@@ -16,6 +16,7 @@ import { CLOSE_TIMEOUT_MS, ReplicaRun } from './replica-run.ts'
 import { RolloutAgent } from './rollout-agent.ts'
 import type { LivePlan, ReplicaModel } from './served-versions.ts'
 import { openModel, type ServedModel, slotsOfEach, slotsOfOne } from './serving.ts'
+import { whenStoreAnswers } from './store-wait.ts'
 import { VersionShelf } from './version-shelf.ts'
 
 type WorkerTools = IoThreadsOptions['tools']
@@ -37,7 +38,7 @@ interface Io {
  *   CREATED ─▶ STARTING ─▶ RUNNING ─▶ DRAINING ─▶ CLOSED
  *                 └───────────────────▲   (an error that ends it, or `signal`, at any time)
  *
- * STARTING waits as long as it takes for brokers, topics and the registry; what waiting cannot mend ends the worker.
+ * STARTING waits as long as it takes for the model store, brokers, topics and the registry; what waiting cannot mend ends the worker.
  */
 export class Worker {
   readonly #settings: WorkerSettings
@@ -108,14 +109,17 @@ export class Worker {
 
   /** MODEL_VERSION pins; otherwise the rollout says, otherwise the highest version answers. Undefined when it is stopped. */
   async #planAtStart(signal: AbortSignal): Promise<LivePlan | undefined> {
-    const { modelStore, modelName, modelVersion } = this.#settings
+    const { modelName, modelVersion } = this.#settings
     const { health, clock } = this.#tools
     const starting = this.#follower.start()
     if (modelVersion !== undefined) return chosen(modelVersion)
-    const store = new FolderStore(modelStore)
+    const store = openStore(this.#settings, this.#tools)
     // What is wrong with the model shows soon, not only when the brokers are back.
-    const highest = await store.highest(modelName)
-    if (!(await within(clock, ROLLOUT_PATIENCE_MS, starting))) await this.#shelf.open(highest)
+    const highest = await whenStoreAnswers(() => store.highest(modelName), this.#tools, signal)
+    if (highest === undefined) return undefined
+    if (!(await within(clock, ROLLOUT_PATIENCE_MS, starting))) {
+      await whenStoreAnswers(() => this.#shelf.open(highest), this.#tools, signal)
+    }
     const state = await Promise.race([starting, aborted(signal)])
     if (signal.aborted) return undefined
     health.clear(ROLLOUT_TOPIC)
@@ -123,7 +127,9 @@ export class Worker {
   }
 
   async #serve(wanted: LivePlan, signal: AbortSignal): Promise<void> {
-    const live = { ...wanted, plan: await this.#openAll(wanted.plan) }
+    const plan = await this.#openAll(wanted.plan, signal)
+    if (plan === undefined) return
+    const live = { ...wanted, plan }
     const models = versionsOf(live.plan).map(version => this.#models.get(version)!)
     this.#agent = this.#createAgent(live)
     const io = this.#createIo(models, live)
@@ -135,15 +141,19 @@ export class Worker {
 
   /**
    * Opens the versions of a plan, and returns the plan as it can be followed: a shadow that cannot be opened is left out.
+   * Versions that answer wait for a store that is away; undefined when the worker is stopped meanwhile.
    * @throws SluiceError of a version that answers
    */
-  async #openAll(plan: RolloutPlan): Promise<RolloutPlan> {
+  async #openAll(plan: RolloutPlan, signal: AbortSignal): Promise<RolloutPlan | undefined> {
     const shadows: string[] = []
     for (const version of versionsOf(plan)) {
       const answers = version === plan.stable || version === plan.canary?.version
       try {
-        await this.#shelf.open(version)
-        if (!answers) shadows.push(version)
+        const open = () => this.#shelf.open(version)
+        if (!answers) {
+          await open()
+          shadows.push(version)
+        } else if ((await whenStoreAnswers(open, this.#tools, signal)) === undefined) return undefined
       } catch (error) {
         if (answers) throw error
         this.#tools.log.warn({ version, error }, 'a shadow cannot be opened, and is left out')

@@ -1,3 +1,4 @@
+import { parseStoreAddress, STORE_ADDRESS_RULE } from '../core/store-address.ts'
 import { redactUrl } from './redact.ts'
 
 /**
@@ -38,6 +39,15 @@ export const name: Kind<string> = pattern(
   'letters, digits, ".", "_" and "-", beginning with a letter or a digit',
   /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/,
 )
+
+/** A folder or a bucket. Credentials have no place in it; whoever puts them there does not see them in a log. */
+export const store: Kind<string> = {
+  type: 'folder or s3://bucket[/prefix]',
+  allowed: STORE_ADDRESS_RULE,
+  parse: text => (parseStoreAddress(text) === undefined ? undefined : text),
+  show: value => value,
+  showInvalid: redactUrl,
+}
 
 /** A whole number in [min, max]. */
 export function integer(min: number, max: number): Kind<number> {

@@ -1,4 +1,17 @@
-import { boolean, brokers, integer, type Kind, milliseconds, name, oneOf, path, text, topic, url } from './kinds.ts'
+import {
+  boolean,
+  brokers,
+  integer,
+  type Kind,
+  milliseconds,
+  name,
+  oneOf,
+  path,
+  store,
+  text,
+  topic,
+  url,
+} from './kinds.ts'
 
 /**
  * The one table of settings. The type {@link Settings}, the loader, the options of the command line, `sluice config`
@@ -127,7 +140,36 @@ const SETTINGS = {
     'Topic that keeps which version answered from which offset on, written in the transaction that makes it true.',
   ),
 
-  modelStore: set('Model', path, 'models', 'Folder of model bundles, `<name>/<version>/` each.'),
+  modelStore: set(
+    'Model',
+    store,
+    'models',
+    'Where model bundles are, `<name>/<version>/` each: a folder, or `s3://bucket/prefix` (docs/models.md).',
+  ),
+  modelStoreEndpoint: unset('Model', url, 'S3-compatible server of the bucket. Unset: Amazon S3.'),
+  modelStoreRegion: unset(
+    'Model',
+    text,
+    'Region of the bucket. Unset: AWS_REGION or the profile says it, or us-east-1.',
+  ),
+  modelStorePathStyle: unset(
+    'Model',
+    boolean,
+    'Name the bucket in the path of the address instead of its host. Unset: if MODEL_STORE_ENDPOINT is set.',
+  ),
+  modelStoreTimeoutMs: set(
+    'Model',
+    milliseconds(100),
+    10_000,
+    'How long a bucket may be silent, and a small request to it may take with all its retries; then it counts as away.',
+    ms,
+  ),
+  modelCacheDir: set(
+    'Model',
+    path,
+    '.cache/models',
+    'Folder for what was downloaded from a bucket. Workers may share it; a worker starts from it when the bucket is away.',
+  ),
   modelName: unset('Model', name, 'Model to serve.'),
   modelVersion: unset('Model', name, 'Version to serve. Unset: the highest.'),
   sessions: set(

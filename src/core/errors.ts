@@ -172,6 +172,12 @@ export const ERRORS = {
     'The store has this version of the model already, and versions never change.',
     'Add it under a new version.',
   ),
+  'store-refused': row(
+    'start',
+    'exit',
+    'The object storage of MODEL_STORE answered, and said no: no such bucket, credentials that are missing or refused, another region.',
+    'The message carries its answer. Check MODEL_STORE, MODEL_STORE_ENDPOINT and MODEL_STORE_REGION, and the credentials (docs/models.md says where they come from, and which rights they need).',
+  ),
   'model-signature': row(
     'start',
     'exit',
@@ -257,6 +263,12 @@ export const ERRORS = {
     'retry',
     'The schema registry does not answer.',
     'Check SCHEMA_REGISTRY_URL. Records wait, none is lost or dead-lettered.',
+  ),
+  'store-unreachable': row(
+    'start',
+    'retry',
+    'The object storage of MODEL_STORE does not answer, and the version is not in MODEL_CACHE_DIR.',
+    'Check MODEL_STORE_ENDPOINT and the network. A worker waits, and starts by itself once the storage answers.',
   ),
   'session-crashed': row(
     'inference',

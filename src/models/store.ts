@@ -60,13 +60,7 @@ export class FolderStore implements ModelStore {
   async find(name: string, version?: string): Promise<ModelBundle> {
     const versions = await this.#versionsOf(name)
     const found = version ?? versions.at(-1)!
-    if (!versions.includes(found)) {
-      const there = versions.join(', ')
-      throw new SluiceError(
-        'model-missing',
-        `model "${name}" has no version "${found}" in ${this.#root}; it has ${there}`,
-      )
-    }
+    if (!versions.includes(found)) throw missingVersion(this.#root, { name, versions }, found)
     return readBundle(join(this.#root, name, found))
   }
 
@@ -75,7 +69,7 @@ export class FolderStore implements ModelStore {
     const models = await this.list()
     const model = models.find(each => each.name === name)
     if (model !== undefined) return model.versions
-    throw new SluiceError('model-missing', `the model store ${this.#root} has no model "${name}"; ${contents(models)}`)
+    throw missingModel(this.#root, name, models)
   }
 
   /** Copied beside its place first, then renamed into it, which fails where there is something already. */
@@ -128,6 +122,20 @@ const collator = new Intl.Collator('en', { numeric: true })
  */
 export function compareVersions(a: string, b: string): number {
   return collator.compare(a, b) || (a < b ? -1 : Number(a > b))
+}
+
+/** The error that a store, which has `models`, lacks one. */
+export function missingModel(store: string, name: string, models: readonly StoredModel[]): SluiceError {
+  return new SluiceError('model-missing', `the model store ${store} has no model "${name}"; ${contents(models)}`)
+}
+
+/** The error that a store lacks a version of a model that it has. */
+export function missingVersion(store: string, model: StoredModel, version: string): SluiceError {
+  const there = model.versions.join(', ')
+  return new SluiceError(
+    'model-missing',
+    `model "${model.name}" has no version "${version}" in ${store}; it has ${there}`,
+  )
 }
 
 function contents(models: readonly StoredModel[]): string {
