@@ -141,7 +141,7 @@ const STORIES: readonly Story[] = [
   {
     shows: 'an end that is said again, and loses its markers as well, is said once more',
     events: [crash(300, 'all'), records(0, 0, good(1)), crash(130, 'all'), records(1_000, 0, good(1))],
-    lucks: [45],
+    lucks: [536],
   },
   {
     shows: 'what another owner began while an end was said again is ended again as well',
@@ -153,7 +153,7 @@ const STORIES: readonly Story[] = [
       records(0, 0, good(1)),
       records(0, 1, good(1)),
     ],
-    lucks: [324],
+    lucks: [700],
   },
   {
     shows: 'a fetch from before a start over is dropped',
