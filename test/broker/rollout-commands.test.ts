@@ -91,14 +91,11 @@ suite('changing a rollout', { concurrency: 4, timeout: 120_000 }, () => {
     await stage.join({ name: 'a', prepare: () => a.promise })
     const running = stage.run('promote', MODEL, '2')
     await stage.proposal()
-    // It comes to know of the proposal as it starts, and joins before it has prepared it.
-    const joining = stage.join({ name: 'b', prepare: () => b.promise }, 'at once')
-    await stage.isMember('b')
+    await stage.join({ name: 'b', prepare: () => b.promise })
     a.resolve(undefined)
     await stage.reported('a', report => report.includes('"prepared"'))
     assert.equal((await stage.state())?.live, undefined)
     b.resolve(undefined)
-    await joining
     assert.match((await running).stdout, /2 replicas switched/)
   })
 
@@ -133,7 +130,7 @@ suite('changing a rollout', { concurrency: 4, timeout: 120_000 }, () => {
     const stage = await Stage.open(t)
     await stage.fails('model-missing', /no version "9".*it has 1, 2, 3/, 'promote', MODEL, '9')
     await stage.fails('rollout-invalid', /Promote the one/, 'canary', MODEL, '2', '--percent', '5')
-    assert.deepEqual(await readTopic(stage.topic), [])
+    assert.equal(await stage.state(), undefined)
     await stage.run('promote', MODEL, '1')
     await stage.run('promote', MODEL, '2')
     await stage.run('promote', MODEL, '3')
@@ -249,12 +246,12 @@ class Stage {
     return stage
   }
 
-  /** Resolves when the replica is a member; or at once. */
-  async join(script: Pick<ReplicaScript, 'name'> & Partial<ReplicaScript>, when?: 'at once'): Promise<FakeReplica> {
+  /** Resolves when the replica is a member. */
+  async join(script: Pick<ReplicaScript, 'name'> & Partial<ReplicaScript>): Promise<FakeReplica> {
     const { topic: rolloutTopic, group, input } = this
-    const joining = FakeReplica.join({ rolloutTopic, group, input, model: MODEL, ...script })
-    this.#t.after(async () => (await joining).close())
-    return when === undefined ? joining : joining
+    const replica = await FakeReplica.join({ rolloutTopic, group, input, model: MODEL, ...script })
+    this.#t.after(() => replica.close())
+    return replica
   }
 
   /** Runs `sluice model …` in this process. */
@@ -296,6 +293,7 @@ class Stage {
 
   /** What the topic says last of the model. */
   async state(): Promise<RolloutState | undefined> {
+    if (!(await withAdmin(admin => admin.listTopics())).includes(this.topic)) return undefined
     const records = await readTopic(this.topic)
     const last = records.findLast(({ key }) => key?.toString() === `model/${MODEL}`)?.value?.toString()
     return last === undefined ? undefined : (JSON.parse(last) as RolloutState)
@@ -304,10 +302,7 @@ class Stage {
   /** Resolves when there is a proposal. */
   async proposal(): Promise<void> {
     await until(
-      async () => {
-        const known = (await withAdmin(admin => admin.listTopics())).includes(this.topic)
-        return known && (await this.state())?.proposed !== undefined
-      },
+      async () => (await this.state())?.proposed !== undefined,
       () => 'there is no proposal',
     )
   }
@@ -321,16 +316,6 @@ class Stage {
         return last !== undefined && last !== null && holds(last.toString())
       },
     })
-  }
-
-  async isMember(clientId: string): Promise<void> {
-    await until(
-      async () => {
-        const { groups } = await withAdmin(admin => admin.describeGroups([this.group]))
-        return groups[0]!.members.some(member => member.clientId === clientId)
-      },
-      () => `${clientId} is no member of ${this.group}`,
-    )
   }
 
   /** A version whose golden samples say something else than the model. */

@@ -67,12 +67,12 @@ export class FakeReplica {
     })
   }
 
-  /** Resolves when it is a member, and serves what was live when it came. */
+  /** Resolves when it is a member. It may still be preparing what it heard of as it came. */
   static async join(script: ReplicaScript): Promise<FakeReplica> {
     const { promise, resolve } = Promise.withResolvers<void>()
     const replica = new FakeReplica(script, resolve)
     const state = await replica.#follower.start()
-    if (state !== undefined) await replica.#follow(state)
+    if (state !== undefined) void replica.#follow(state)
     replica.#membership.start()
     await promise
     return replica
