@@ -23,7 +23,10 @@ export const model: CommandGroup = {
     .map(([name, { summary, help }]) => `  ${name.padEnd(8)} ${summary}\n           ${exampleOf(help)}`)
     .join('\n')}
 
-sluice model COMMAND --help says more.`,
+sluice model COMMAND --help says more.
+
+Example:
+  sluice model status iris-classifier`,
   subcommands,
 }
 

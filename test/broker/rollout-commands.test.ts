@@ -16,6 +16,14 @@ import { readTopic } from '../support/topic-reader.ts'
 
 const MODEL = 'iris-regressor'
 
+for (const [name, { usage, help }] of Object.entries(modelCommand.subcommands)) {
+  test(`sluice model ${name} explains itself with an example that is its own`, () => {
+    assert.match(usage, new RegExp(`^sluice model ${name} NAME`))
+    assert.match(help, new RegExp(`\\n\\nExample:\\n {2}sluice model ${name} \\S+`))
+    assert.ok(help.split('\n').every(line => line.length <= 125))
+  })
+}
+
 suite('changing a rollout', { concurrency: 4, timeout: 120_000 }, () => {
   test('all replicas prepare, then all switch; then a canary, and back', async t => {
     const stage = await Stage.open(t)
