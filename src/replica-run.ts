@@ -4,7 +4,7 @@ import { aborted, within } from './core/waiting.ts'
 import { createDecoder, openSchemas } from './formats.ts'
 import { type ConnectionOptions, clusterTools } from './kafka/cluster.ts'
 import { KafkaLinks } from './kafka/links.ts'
-import { createTopics } from './kafka/topics.ts'
+import { createTopics, TIMELINE_CONFIG } from './kafka/topics.ts'
 import type { IoStatus, PartitionStatus } from './ops/status.ts'
 import type { PartitionTask } from './pipeline/partition-task.ts'
 import { Replica, type ReplicaStart, type ReplicaTools, type WorkerSettings } from './replica.ts'
@@ -177,8 +177,7 @@ export class ReplicaRun {
 
 /** Kept for ever: a replay asks which version answered years ago. */
 function timelineRequest(topic: string) {
-  const config = { 'cleanup.policy': 'delete', 'retention.ms': '-1', 'retention.bytes': '-1' }
-  return { topic, partitions: 1, replicationFactor: -1, config }
+  return { topic, partitions: 1, replicationFactor: -1, config: TIMELINE_CONFIG }
 }
 
 function topicsOf({ inputTopic, outputTopic, deadLetterTopic }: WorkerSettings): string[] {

@@ -5,7 +5,7 @@ const BAR_WIDTH = 24
 const LINE_EVERY_MS = 5_000
 const SECOND_MS = 1_000
 
-/** How far a long reading is: a bar that is drawn over and over on a terminal, elsewhere a line every few seconds. */
+/** How far a long work is: a bar, or what is waited for, that is drawn over and over on a terminal, elsewhere a line every few seconds. */
 export class ProgressLine {
   readonly #output: TextOutput
   readonly #clock: Clock
@@ -22,16 +22,13 @@ export class ProgressLine {
 
   /** `done` of `total` records; `remark` comes after rate and time. */
   show(done: number, total: number, remark: string): void {
-    const now = this.#clock.now()
-    if (this.#output.isTTY === true) {
-      const text = `${bar(done, total)} ${this.#text(done, total, remark)}`
-      // A terminal that does not know its size says 0.
-      this.#output.write(`\r${text.slice(0, (this.#output.columns || 80) - 1)}\x1b[K`)
-      this.#drawn = true
-    } else if (now - this.#linedAt >= LINE_EVERY_MS) {
-      this.#linedAt = now
-      this.#output.write(`${this.#text(done, total, remark)}\n`)
-    }
+    const text = this.#text(done, total, remark)
+    this.#draw(`${bar(done, total)} ${text}`, text)
+  }
+
+  /** What is waited for, where nobody knows for how long. */
+  wait(text: string): void {
+    this.#draw(text, text)
   }
 
   /** A line of its own, above the bar. */
@@ -44,6 +41,18 @@ export class ProgressLine {
   clear(): void {
     if (this.#drawn) this.#output.write('\r\x1b[K')
     this.#drawn = false
+  }
+
+  #draw(onTerminal: string, elsewhere: string): void {
+    const now = this.#clock.now()
+    if (this.#output.isTTY === true) {
+      // A terminal that does not know its size says 0.
+      this.#output.write(`\r${onTerminal.slice(0, (this.#output.columns || 80) - 1)}\x1b[K`)
+      this.#drawn = true
+    } else if (now - this.#linedAt >= LINE_EVERY_MS) {
+      this.#linedAt = now
+      this.#output.write(`${elsewhere}\n`)
+    }
   }
 
   #text(done: number, total: number, remark: string): string {

@@ -2,16 +2,16 @@ import { loadSettings } from '../config/load.ts'
 import { parseOptions } from '../config/options.ts'
 import { connectionOptions } from '../connection.ts'
 import { SluiceError } from '../core/errors.ts'
-import { translate } from '../kafka/protocol-errors.ts'
-import { createTopics } from '../kafka/topics.ts'
+import { createTopics, ROLLOUT_CONFIG, TIMELINE_CONFIG } from '../kafka/topics.ts'
 import type { Command } from './command.ts'
 
 export const topics: Command = {
   usage: 'sluice topics create [--partitions N] [--replication-factor N] [options]',
   summary: 'makes the topics that the settings name',
   help: `Creates INPUT_TOPIC, OUTPUT_TOPIC and DEAD_LETTER_TOPIC, all with as many partitions, so that a prediction keeps its
-record's partition number. Topics that exist are left as they are. Without --partitions they get 4, without
---replication-factor what the broker has as its default.
+record's partition number; and ROLLOUT_TOPIC (compacted) and TIMELINE_TOPIC (kept for ever), of one partition each. Topics
+that exist are left as they are. Without --partitions they get 4, without --replication-factor what the broker has as its
+default.
 
 Example:
   sluice topics create --input-topic iris-features --output-topic iris-predictions --partitions 8`,
@@ -38,28 +38,17 @@ Example:
     const partitions = count('--partitions', extra.partitions ?? '4')
     const replicationFactor =
       extra['replication-factor'] === undefined ? -1 : count('--replication-factor', extra['replication-factor'])
-    const created = await create(
-      settings,
-      names.map(topic => ({ topic, partitions, replicationFactor })),
-    )
-    for (const name of names)
-      print(`${name}: ${created.includes(name) ? `created with ${partitions} partitions` : 'exists, left as it is'}`)
-  },
-}
-
-async function create(
-  ...[settings, requests]: [Parameters<typeof connectionOptions>[0], Parameters<typeof createTopics>[1]]
-) {
-  try {
-    return await createTopics(connectionOptions(settings), requests)
-  } catch (error) {
-    // kafkajs gathers the answers for the single topics under a message that says nothing.
-    if (error instanceof Error && 'errors' in error) {
-      const answers = (error.errors as { topic?: string; message: string }[]).map(e => `${e.topic}: ${e.message}`)
-      throw new SluiceError('invalid-config', `the broker refused to create topics: ${answers.join('; ')}`)
+    const requests = [
+      ...names.map(topic => ({ topic, partitions, replicationFactor })),
+      { topic: settings.rolloutTopic, partitions: 1, replicationFactor, config: ROLLOUT_CONFIG },
+      { topic: settings.timelineTopic, partitions: 1, replicationFactor, config: TIMELINE_CONFIG },
+    ]
+    const created = await createTopics(connectionOptions(settings), requests)
+    for (const { topic, partitions } of requests) {
+      const made = `created with ${partitions} partition${partitions === 1 ? '' : 's'}`
+      print(`${topic}: ${created.includes(topic) ? made : 'exists, left as it is'}`)
     }
-    throw translate(error, 'creating topics', 'broker-unreachable')
-  }
+  },
 }
 
 function count(option: string, text: string): number {

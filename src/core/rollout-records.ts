@@ -17,8 +17,23 @@ export interface KeyedRecord {
 const STATE = 'model/'
 const REPORT = 'replica/'
 
-export function stateRecord(state: RolloutState): KeyedRecord {
-  return { key: `${STATE}${state.model}`, value: JSON.stringify({ format: FORMAT, ...state }) }
+/** Equal states have equal values. */
+export function stateRecord({ model, revision, live, proposed, former, at }: RolloutState): KeyedRecord {
+  const fields = {
+    format: FORMAT,
+    model,
+    revision,
+    live: live && planFields(live),
+    proposed: proposed && { id: proposed.id, plan: planFields(proposed.plan) },
+    former,
+    at,
+  }
+  return { key: `${STATE}${model}`, value: JSON.stringify(fields) }
+}
+
+/** In a fixed order. */
+function planFields({ stable, canary, shadows }: RolloutPlan): RolloutPlan {
+  return { stable, canary: canary && { version: canary.version, percent: canary.percent }, shadows }
 }
 
 export function reportRecord(report: ReplicaReport): KeyedRecord {

@@ -1,5 +1,8 @@
 import type { RolloutPlan } from './rollout.ts'
 
+/** Of the values: raised when a reader of this one would misunderstand them. */
+const FORMAT = 1
+
 /** A version, and the artifact behind it: versions never change, but somebody may have broken that rule. */
 export interface TimelineVersion {
   readonly version: string
@@ -28,7 +31,27 @@ export interface TimelineEntry {
 
 /** An entry as it lies in the timeline topic: its key, by which the entries of a partition stay in order, and its value. */
 export function timelineRecord(entry: TimelineEntry): { key: string; value: string } {
-  return { key: `${entry.group}/${entry.topic}/${entry.partition}`, value: JSON.stringify(entry) }
+  return {
+    key: `${entry.group}/${entry.topic}/${entry.partition}`,
+    value: JSON.stringify({ format: FORMAT, ...entry }),
+  }
+}
+
+/** Reads the value of a record of the timeline; undefined where it is none of this format. */
+export function parseTimelineEntry(value: string): TimelineEntry | undefined {
+  try {
+    const { format, ...entry } = JSON.parse(value) as TimelineEntry & { readonly format?: unknown }
+    return format === FORMAT && isEntry(entry) ? entry : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function isEntry({ group, topic, partition, offset, model, stable, canary, shadows }: TimelineEntry): boolean {
+  const texts = [group, topic, model].every(text => typeof text === 'string')
+  const versions = [stable, ...(canary ? [canary] : []), ...shadows]
+  const numbers = [partition, offset, ...(canary ? [canary.percent] : [])].every(Number.isFinite)
+  return texts && numbers && versions.every(isVersion)
 }
 
 /**
@@ -59,4 +82,8 @@ export function planOf({ stable, canary, shadows }: TimelineEntry): RolloutPlan 
     ...(canary === undefined ? {} : { canary: { version: canary.version, percent: canary.percent } }),
     shadows: shadows.map(({ version }) => version),
   }
+}
+
+function isVersion({ version, sha256 }: TimelineVersion): boolean {
+  return typeof version === 'string' && typeof sha256 === 'string'
 }

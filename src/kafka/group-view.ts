@@ -26,6 +26,26 @@ export interface MarkedOffset {
   readonly mark: OffsetMark | undefined
 }
 
+/** One member of a consumer group, as its coordinator knows it. */
+export interface GroupMember {
+  readonly memberId: string
+  readonly clientId: string
+  /** Address that its connection comes from. */
+  readonly host: string
+}
+
+/** The members of a group now: none where there is no such group. Throws kafkajs's errors. */
+export async function groupMembers(coordinator: Coordinator, groupId: string): Promise<GroupMember[]> {
+  const { groups } = await coordinator.send(BUDGET_MS, broker => broker.describeGroups({ groupIds: [groupId] }))
+  return groups.flatMap(({ members }) => {
+    return members.map(({ memberId, clientId, clientHost }) => ({
+      memberId,
+      clientId,
+      host: clientHost.replace(/^\//, ''),
+    }))
+  })
+}
+
 /** A consumer group, as somebody sees it who is not a member: its offsets, and the transactions that move them. */
 export class GroupView {
   readonly #options: GroupViewOptions
@@ -38,9 +58,7 @@ export class GroupView {
 
   /** Whether the group has no members: then nobody moves its offsets, and nobody ends its transactions. */
   async isEmpty(): Promise<boolean> {
-    const { groupId } = this.#options
-    const { groups } = await this.#coordinator.send(BUDGET_MS, broker => broker.describeGroups({ groupIds: [groupId] }))
-    return groups.every(({ members }) => members.length === 0)
+    return (await groupMembers(this.#coordinator, this.#options.groupId)).length === 0
   }
 
   /**

@@ -39,6 +39,7 @@ export class RolloutFollower {
   /** As text: the topic may be read again, and tell the same again. Undefined until `start` has resolved. */
   #told: { readonly text: string | undefined } | undefined
   #there = false
+  #closing = false
 
   constructor(options: RolloutFollowerOptions) {
     const { tools, topic, group, replica, clock, log } = options
@@ -91,6 +92,7 @@ export class RolloutFollower {
 
   /** Says that the replica has left, and ends. Takes no longer than five seconds, however the brokers are. Never throws. */
   async close(): Promise<void> {
+    this.#closing = true
     await this.#keeper.close(TOMBSTONE_MS)
     await this.#topic.close()
   }
@@ -105,7 +107,7 @@ export class RolloutFollower {
 
   #link(cluster: KafkajsCluster | undefined): void {
     const { log, topic } = this.#options
-    if (this.#there && cluster === undefined)
+    if (this.#there && cluster === undefined && !this.#closing)
       log.info({ topic }, 'lost sight of the rollout topic: what serves goes on')
     this.#there = cluster !== undefined
     this.#keeper.attach(cluster)

@@ -49,6 +49,8 @@ export class TopicFollower {
   readonly #options: TopicFollowerOptions
   readonly #stop = new AbortController()
   readonly #begun = Promise.withResolvers<void>()
+  readonly #waiting = new Set<{ readonly offset: number; readonly reached: () => void }>()
+  #position = 0
   #loop: Promise<void> = Promise.resolve()
   #troubled = false
 
@@ -63,6 +65,12 @@ export class TopicFollower {
   start(): Promise<void> {
     this.#loop = this.#follow()
     return this.#begun.promise
+  }
+
+  /** Resolves once all records below an offset were read that a read_committed reader is to see. */
+  reached(offset: number): Promise<void> {
+    if (this.#position >= offset) return Promise.resolve()
+    return new Promise(resolve => this.#waiting.add({ offset, reached: resolve }))
   }
 
   /** Takes no longer than two seconds. */
@@ -118,6 +126,7 @@ export class TopicFollower {
       // Made anew, though nobody saw it gone: what was published to the former one is not in this one.
       if (scan.gaps.length > gaps) onLink?.(cluster)
       gaps = scan.gaps.length
+      this.#moveTo(scan.positions[PARTITION]!)
       onCaughtUp()
       this.#begun.resolve()
     }
@@ -136,6 +145,15 @@ export class TopicFollower {
     if (stable[PARTITION]! <= start[PARTITION]!) caughtUp() // empty: the first answer would wait for a record
     const signal = AbortSignal.any([this.#stop.signal, gone.signal])
     await scan.readTo([Number.MAX_SAFE_INTEGER], { patienceMs: Number.POSITIVE_INFINITY, signal })
+  }
+
+  #moveTo(position: number): void {
+    this.#position = position
+    for (const each of this.#waiting) {
+      if (each.offset > position) continue
+      this.#waiting.delete(each)
+      each.reached()
+    }
   }
 
   #accept(batch: RecordBatch): void {

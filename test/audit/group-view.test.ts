@@ -33,7 +33,9 @@ class Coordinators {
     }
     const broker = {
       connectionPool: { send },
-      describeGroups: async () => ({ groups: [{ members: Array(this.members).fill({}) }] }),
+      describeGroups: async () => ({
+        groups: [{ members: Array(this.members).fill({ memberId: 'm', clientId: 'c', clientHost: '/h' }) }],
+      }),
       offsetFetch: async () => {
         const partitions = [{ partition: 0, offset: String(next(this.committed)), metadata: '' }]
         return { responses: [{ topic: 'in', partitions }] }

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
+import { systemClock } from '../../src/core/clock.ts'
 import { reportRecord, stateRecord } from '../../src/core/rollout-records.ts'
+import { TransactionalWriter } from '../../src/kafka/transactional-writer.ts'
 import { brokers, createTopics, kafka, uniqueName, until, withAdmin } from '../support/broker.ts'
 import type { LogRecord } from '../support/record-log.ts'
-import { append, Followed, reportOf, stateOf } from '../support/rollout.ts'
+import { append, Followed, reportOf, stateOf, toolsFor } from '../support/rollout.ts'
 import { readTopic } from '../support/topic-reader.ts'
 
 const HEARD_MS = 20_000
@@ -133,6 +135,42 @@ suite('following the rollout topic', { concurrency: true, timeout: 60_000 }, () 
     assert.deepEqual(states, [stateOf(2)])
   })
 })
+
+suite('writing to the rollout topic', { concurrency: true, timeout: 60_000 }, () => {
+  test('whoever initialises the id later fences the one before, whose record is never seen', async t => {
+    const topic = await newTopic()
+    const id = uniqueName('sluice.rollout')
+    const [first, second] = [await writer(t, topic, id), await writer(t, topic, id)]
+    await first.initialise()
+    await first.write({ key: 'a', value: '1', timestamp: 1 })
+    await first.write({ key: 'a', value: '2', timestamp: 1 })
+    await second.initialise()
+    await assert.rejects(first.write({ key: 'a', value: 'of a zombie', timestamp: 1 }), { name: 'FencedError' })
+    await second.write({ key: 'a', value: null, timestamp: 1 })
+    await assert.rejects(first.write({ key: 'a', value: '3', timestamp: 1 }), /write before initialise/)
+    const values = (await readTopic(topic)).map(({ value }) => value?.toString() ?? null)
+    assert.deepEqual(values, ['1', '2', null])
+  })
+
+  test('another id is another right: commands for other models go on', async t => {
+    const topic = await newTopic()
+    const [iris, shop] = [await writer(t, topic, uniqueName('iris')), await writer(t, topic, uniqueName('shop'))]
+    await iris.initialise()
+    await shop.initialise()
+    await iris.write({ key: 'iris', value: '1', timestamp: 1 })
+    await shop.write({ key: 'shop', value: '1', timestamp: 1 })
+    assert.equal((await readTopic(topic)).length, 2)
+  })
+})
+
+async function writer(t: TestContext, topic: string, transactionalId: string): Promise<TransactionalWriter> {
+  const cluster = toolsFor(brokers()).create()
+  await cluster.connect()
+  t.after(() => cluster.disconnect())
+  await cluster.addMultipleTargetTopics([topic])
+  const requestTimeoutMs = 10_000
+  return new TransactionalWriter({ cluster, topic, transactionalId, clock: systemClock, requestTimeoutMs })
+}
 
 async function newTopic(): Promise<string> {
   const topic = uniqueName('rollout')

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { type ProxiedBroker, startBrokerBehindProxy } from '../../faults/proxy/behind-proxy.ts'
+import { systemClock } from '../../src/core/clock.ts'
 import { stateRecord } from '../../src/core/rollout-records.ts'
+import { RolloutDesk } from '../../src/rollout-desk.ts'
 import { createTopics, uniqueName } from '../support/broker.ts'
 import { append, Followed, reportOf, stateOf } from '../support/rollout.ts'
 import { readTopic } from '../support/topic-reader.ts'
@@ -71,6 +73,31 @@ suite('the rollout topic while brokers are away', { timeout: 90_000 }, () => {
     await lastReport(topic, 2)
     await follower.close()
   })
+
+  for (const kind of ['drop-answer', 'cut-after-request', 'cut-before-answer', 'hold', 'double'] as const) {
+    test(`a write whose end is struck (${kind}) is settled, and comes about once`, async () => {
+      const topic = uniqueName('rollout')
+      await createTopics({ [topic]: 1 })
+      const connection = {
+        brokers: [stage.proxy.bootstrap],
+        clientId: 'desk',
+        requestTimeoutMs: REQUEST_TIMEOUT_MS,
+        metadataMaxAgeMs: 60_000,
+      }
+      const options = { connection, topic, model: 'iris', groupId: 'g', clock: systemClock, note: () => {} }
+      const desk = await RolloutDesk.open(options)
+      await desk.take()
+      await desk.write(stateOf(1))
+      stage.proxy.strikeNext(kind, { api: 'EndTxn' }, kind === 'hold' ? 3_000 : undefined)
+      await desk.write(stateOf(2))
+      assert.deepEqual(desk.state, stateOf(2))
+      await desk.write(stateOf(3))
+      await desk.close()
+      const seen = (await readTopic(topic)).map(({ value }) => JSON.parse(value!.toString()).revision)
+      assert.equal(seen.at(-1), 3)
+      assert.deepEqual([...new Set(seen)], [1, 2, 3])
+    })
+  }
 
   test('connections that fall silent are replaced; closing takes no longer than promised', async () => {
     const { topic, followed } = await follow()
