@@ -95,6 +95,7 @@ function parseFeature(field: JsonField, type: ElementType): FeatureSpec {
 
 function parseDefault(field: JsonField, type: ElementType): number | string | boolean {
   switch (type) {
+    case 'float16':
     case 'float32':
     case 'float64':
       if (typeof field.value === 'number') return field.value
