@@ -19,6 +19,7 @@ describe('the signature', () => {
     check(graph({ outputs: [{ ...sum, shape: [] }] }))
     check(graph({ outputs: [{ name: 'maps', type: null, shape: [] }, sum] }))
     check(graph({ inputs: [{ ...x, shape: [8, 4] }] }), 8)
+    check(graph({ outputs: [{ ...sum, shape: [1, 1] }] }))
   })
 
   for (const [what, signature, problem] of [
