@@ -1,5 +1,7 @@
 """What convert.py refuses before it opens or installs anything: python training/test_model_zip.py. Standard library only."""
 
+from __future__ import annotations
+
 import contextlib
 import io
 import stat
