@@ -55,7 +55,8 @@ function firstProblem(
 }
 
 function difference(side: Side, spec: RowSpec, value: GraphValue, fixedBatch: number | null): string | undefined {
-  if (value.type === null) return 'is no tensor in the graph (a ZipMap output: export the model with zipmap=False)'
+  if (value.type === null)
+    return 'is no tensor in the graph (a ZipMap output: leave it out of model.json, or export the model with zipmap=False)'
   if (value.type !== spec.type) return `is ${spec.type} in model.json and ${value.type} in the graph`
   if (value.shape.length === 0) return undefined
   const declared = [fixedBatch, ...spec.rowShape]

@@ -53,7 +53,7 @@ describe('the signature', () => {
     [
       'an output that is no tensor',
       graph({ outputs: [{ name: 'sum', type: null, shape: [] }] }),
-      'output "sum" is no tensor in the graph (a ZipMap output: export the model with zipmap=False)',
+      'output "sum" is no tensor in the graph (a ZipMap output: leave it out of model.json, or export the model with zipmap=False)',
     ],
   ] as const) {
     it(`does not fit with ${what}`, () => {
