@@ -1,4 +1,4 @@
-"""Turns the classic zip of a scikit-learn, XGBoost or LightGBM model (model.pkl, metadata.json, requirements.txt) into a bundle.
+"""Turns the classic zip (model.pkl, metadata.json, requirements.txt) of scikit-learn, XGBoost or LightGBM into a bundle.
 
     python training/convert.py model.zip --name iris --version 1 --features a,b,c,d [--sample rows.csv] [--out models]
 
@@ -76,8 +76,8 @@ def convert(model_zip: ModelZip, options: argparse.Namespace, folder: Path) -> P
     }
     (job / 'request.json').write_text(json.dumps(request), encoding='utf-8')
     child = Path(__file__).resolve().parent / 'convert_child.py'
-    # No PYTHONPATH and no user packages: what is imported is what the zip pins.
-    run = subprocess.run([str(python), '-s', str(child), str(job / 'request.json')], cwd=job, env=_plain_environment())
+    # -s: no packages of the user; what is imported is what the zip pins.
+    run = subprocess.run([str(python), '-s', str(child), str(job / 'request.json')], cwd=job, env=_environ(job))
     if run.returncode != 0:
         raise Failed(f'nothing was written (the converting process ended with exit code {run.returncode}; see above)')
     return job / 'bundle'
@@ -99,8 +99,8 @@ def _environment(model_zip: ModelZip, python: str, folder: Path) -> Path:
         # Wheels only: building a package runs its code, too.
         [str(inside), '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--only-binary', ':all:']
         + ['-r', str(pins), *CONVERTERS, *sorted(more)],
-        'the pins of requirements.txt do not install together with the converters on '
-        f'{python}; if they are of an older Python, name it with --python python3.9',
+        f'the pins of requirements.txt and the converters do not install together on {python}, as wheels; '
+        'if they are of an older Python, name it with --python python3.9',
     )
     return inside
 
@@ -114,19 +114,20 @@ def _run(command: list[str], failure: str) -> None:
         raise Failed(f'{failure}:\n{run.stdout.strip()[-2000:]}')
 
 
-def _plain_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith('PYTHON')}
+def _environ(home: Path) -> dict[str, str]:
+    """The variables of the converting process: whoever wrote the pickle need not learn passwords from the others."""
+    kept = ('PATH', 'LANG', 'LC_ALL', 'TMPDIR', 'TEMP', 'TMP', 'SYSTEMROOT')
+    return {'HOME': str(home), **{name: os.environ[name] for name in kept if name in os.environ}}
 
 
 def _move(written: Path, bundle: Path) -> None:
     """Copies beside the place, then renames: a worker that looks sees the whole bundle or none."""
     beside = bundle.with_name(f'.{bundle.name}.{os.getpid()}')
-    shutil.copytree(written, beside)
     try:
+        shutil.copytree(written, beside)
         beside.rename(bundle)
-    except OSError:
-        shutil.rmtree(beside)
-        raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _features(text: str) -> list[dict]:
@@ -147,7 +148,9 @@ def _features(text: str) -> list[dict]:
 
 def _folder_name(text: str) -> str:
     if not FOLDER_NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError(f'"{text}": letters, digits, ".", "_" and "-", beginning with a letter or digit')
+        raise argparse.ArgumentTypeError(
+            f'"{text}": letters, digits, ".", "_" and "-", beginning with a letter or digit'
+        )
     return text
 
 

@@ -1,4 +1,4 @@
-"""The part of convert.py that opens the pickle: runs in the environment that the zip pins, on its request (a JSON file).
+"""The part of convert.py that opens the pickle, in the environment that the zip pins, on a request (a JSON file).
 
 Runs on Python 3.8 and with old versions of the libraries.
 """
@@ -80,7 +80,9 @@ def check_kind(model: Any) -> None:
     kind = type(model)
     what = f'model.pkl holds a {kind.__module__}.{kind.__qualname__}'
     if kind.__module__.split('.')[0] not in LIBRARIES:
-        raise Failed(f'{what}; converted are classifiers and regressors of scikit-learn (pipelines, too), XGBoost, LightGBM')
+        raise Failed(
+            f'{what}; converted are classifiers and regressors of scikit-learn (pipelines, too), XGBoost, LightGBM'
+        )
     if kind.__name__ == 'Booster':
         raise Failed(f'{what}; put it into the XGBClassifier, LGBMRegressor, … that it was trained as, and pickle that')
     if not hasattr(model, 'predict') or not (is_classifier(model) or is_regressor(model)):
@@ -103,25 +105,24 @@ def to_onnx(model: Any, columns: Columns, rows: Any) -> tuple[bytes, dict[str, n
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
+    given = columns.for_model(rows)
+    predictions = np.asarray(model.predict(given))
+    probabilities = np.asarray(model.predict_proba(given)) if hasattr(model, 'predict_proba') else None
     register_boosters(model)
     if columns.separate:
         types = {'number': FloatTensorType, 'string': StringTensorType}
         inputs = [(column.name, types[column.type]([None, 1])) for column in columns.all]
     else:
         inputs = [(FLOATS, FloatTensorType([None, len(columns.all)]))]
-    options = {id(model): {'zipmap': False}} if is_classifier(model) else None
+    options = {id(model): {'zipmap': False}} if probabilities is not None else None
     try:
         graph = convert_sklearn(model, initial_types=inputs, target_opset=TARGET_OPSET, options=options)
     except Exception as error:  # noqa: BLE001 - the converters raise whatever their parts raise
-        raise Failed(f'the converter refuses the model: {type(error).__name__}: {str(error)[:1000]}')
+        raise Failed(f'the converter refuses the model: {type(error).__name__}: {str(error).splitlines()[0][:500]}')
     names = [output.name for output in graph.graph.output]
-    given = columns.for_model(rows)
-    answers = {names[0]: np.asarray(model.predict(given))}
-    if is_classifier(model):
-        if hasattr(model, 'predict_proba'):
-            answers[names[1]] = np.asarray(model.predict_proba(given))
-    else:
-        answers[names[0]] = answers[names[0]].reshape(len(rows), -1)
+    answers = {names[0]: predictions if is_classifier(model) else predictions.reshape(len(rows), -1)}
+    if probabilities is not None:
+        answers[names[1]] = probabilities
     return graph.SerializeToString(), answers
 
 
@@ -131,6 +132,10 @@ def register_boosters(model: Any) -> None:
     from skl2onnx.common import shape_calculator as shapes
 
     estimators = [model, *(step for _, step in getattr(model, 'steps', []))]
+    for each in estimators:
+        # The converter reads the number of a column from its name, f0, f1, …, which is what it is called without names.
+        if hasattr(each, 'get_booster'):
+            each.get_booster().feature_names = None
     options = {'nocl': [True, False], 'zipmap': [True, False, 'columns']}
     for kind in {type(each) for each in estimators}:
         library = kind.__module__.split('.')[0]
@@ -197,12 +202,10 @@ def write(
         'version': request['version'],
         'sha256': hashlib.sha256(artifact).hexdigest(),
         'inputs': [
-            {'tensor': node.name, **signature(node), 'features': columns.features(node.name, FLOATS)}
+            {'tensor': node.name, **signature(node), 'features': columns.features(node.name)}
             for node in session.get_inputs()
         ],
-        'outputs': [
-            {'tensor': node.name, 'field': field, **signature(node)} for node, field in zip(outputs, fields)
-        ],
+        'outputs': [{'tensor': node.name, 'field': field, **signature(node)} for node, field in zip(outputs, fields)],
         'tolerance': {'absolute': absolute, 'relative': relative},
         'training': {
             **request['training'],

@@ -57,7 +57,9 @@ class Columns:
         strings = any(column.type == 'string' for column in columns)
         by_name = bool(fitted) and any(type(step).__name__ == 'ColumnTransformer' for step in _steps(model))
         if by_name and [column.name for column in columns] != fitted:
-            raise ValueError(f'the model picks its columns by name: --features must be {",".join(fitted)}, in this order')
+            raise ValueError(
+                f'the model picks its columns by name: --features must be {",".join(fitted)}, in this order'
+            )
         return Columns(columns, strings or by_name)
 
     def for_model(self, rows: np.ndarray) -> Any:
@@ -81,9 +83,10 @@ class Columns:
             for at, column in enumerate(self.all)
         }
 
-    def features(self, tensor: str, floats: str) -> list[dict]:
+    def features(self, tensor: str) -> list[dict]:
         """The features of one input tensor, as model.json has them."""
-        return [{'name': column.name} for column in self.all if not self.separate and tensor == floats or column.name == tensor]
+        own = [column for column in self.all if not self.separate or column.name == tensor]
+        return [{'name': column.name} for column in own]
 
     def record(self, rows: np.ndarray, index: int) -> dict:
         """One row as a record; dots in a name step into an object."""
@@ -108,7 +111,9 @@ def golden_rows(model: Any, columns: Columns, sample: str | None) -> tuple[np.nd
     for at, column in enumerate(columns.all):
         if column.type == 'string':
             if at not in kinds:
-                raise ValueError(f'nothing in the model tells what the strings of {column.name} are: give rows by --sample')
+                raise ValueError(
+                    f'nothing in the model tells what the strings of {column.name} are: give rows by --sample'
+                )
             rows[:, at] = random.choice(kinds[at], MOST_ROWS)
         else:
             low, high = ranges.get(at, (-2.0, 2.0))
@@ -220,12 +225,21 @@ def _splits(part: Any) -> dict[int, list[float]]:
             for name, values in found.items():
                 splits.setdefault(names.index(name) if names else int(name[1:]), []).extend(values)
     else:
-        trees = [part] if hasattr(part, 'tree_') else list(np.ravel(getattr(part, 'estimators_', [])))
-        for tree in trees:
-            for column, value in zip(*((tree.tree_.feature, tree.tree_.threshold) if hasattr(tree, 'tree_') else ((), ()))):
+        for tree in (each.tree_ for each in _members(part) if hasattr(each, 'tree_')):
+            for column, value in zip(tree.feature, tree.threshold):
+                # Leaves have a negative column.
                 if column >= 0:
                     splits.setdefault(int(column), []).append(float(value))
     return splits
+
+
+def _members(part: Any) -> list[Any]:
+    """An estimator, and those that it is made of: lists, and arrays of them (gradient boosting)."""
+    found = [part]
+    for each in found:
+        for inner in getattr(each, 'estimators_', []):
+            found += list(inner) if isinstance(inner, np.ndarray) else [inner]
+    return found
 
 
 def _walk(node: dict, children: tuple[str, ...], column: str, value: str, splits: dict) -> None:

@@ -85,7 +85,7 @@ def _repeatable(export: Exported) -> list[Path]:
 
 
 def _in_processes(names: list[str], arguments: list[str]) -> int:
-    """A process for each name: TensorFlow and PyTorch end the process that loads both, over the LLVM that each brings."""
+    """A process for each name: one that loads TensorFlow and PyTorch ends over the LLVM that each of them brings."""
     environment = {**os.environ, 'PYTHONHASHSEED': HASH_SEED}
     codes = [
         subprocess.run([sys.executable, __file__, *arguments, '--only', name], env=environment).returncode

@@ -87,7 +87,9 @@ def _what_is_wrong(requirement: str) -> str:
         return 'names a place to install from; here are only lines like scikit-learn==1.9.1, from the package index'
     if '*' in requirement:
         return 'has a wildcard: write the one version that the model was trained with'
-    return 'is not pinned: a pickle opens only with the versions that wrote it, so write scikit-learn==1.9.1 or the like'
+    return (
+        'is not pinned: a pickle opens only with the versions that wrote it, so write scikit-learn==1.9.1 or the like'
+    )
 
 
 def _open(file: Path) -> ZipFile:

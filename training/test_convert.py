@@ -1,6 +1,6 @@
 """Whole conversions, with real zips and fresh environments: python training/test_convert.py, some minutes.
 
-Run it where scikit-learn, XGBoost and pandas are installed (README.md): the zips are made there, and pin those versions.
+Run it where scikit-learn, XGBoost and pandas are installed (README.md): it makes the zips with them, and pins those.
 What the worker makes of the bundles is asked of it, where Node and the checkout's packages are there.
 """
 
@@ -117,12 +117,15 @@ class Conversions(FolderTest):
         self.assertEqual(prediction['label'], model.predict(row)[0])
         np.testing.assert_allclose(prediction['probabilities'], model.predict_proba(row)[0], atol=1e-5)
 
-    def test_xgboost(self) -> None:
+    def test_xgboost_of_a_data_frame(self) -> None:
+        import pandas as pd
         from xgboost import XGBClassifier
 
-        model = XGBClassifier(n_estimators=10, max_depth=3, n_jobs=1).fit(IRIS.data, IRIS.target)
+        table = pd.DataFrame(IRIS.data, columns=NAMES.split(','))
+        model = XGBClassifier(n_estimators=10, max_depth=3, n_jobs=1).fit(table, IRIS.target)
         package = next(name for name in ('xgboost-cpu', 'xgboost') if _installed(name))
-        manifest, _ = self.convert(dumped(model), pins('scikit-learn', package), '--features', NAMES)
+        manifest, _ = self.convert(dumped(model), pins('scikit-learn', package, 'pandas'))
+        self.assertEqual([each['name'] for each in manifest['inputs'][0]['features']], NAMES.split(','))
         self.assertEqual([output['field'] for output in manifest['outputs']], ['label', 'probabilities'])
         row = IRIS.data[70].tolist()
         prediction = self.predict(dict(zip(NAMES.split(','), row, strict=True)))

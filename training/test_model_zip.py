@@ -1,4 +1,7 @@
-"""What convert.py refuses before it opens or installs anything: python training/test_model_zip.py. Standard library only."""
+"""What convert.py refuses before it opens or installs anything: python training/test_model_zip.py.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,11 @@ import convert
 import model_zip
 from model_zip import ZipRefused, parse_requirements, read_model_zip, unpack_pickle
 
-GOOD = {'model.pkl': b'never opened', 'metadata.json': b'{"dataset": "iris"}', 'requirements.txt': b'scikit-learn==1.9.1\n'}
+GOOD = {
+    'model.pkl': b'never opened',
+    'metadata.json': b'{"dataset": "iris"}',
+    'requirements.txt': b'scikit-learn==1.9.1\n',
+}
 
 
 class ZipTest(unittest.TestCase):
@@ -52,7 +59,16 @@ class Contents(ZipTest):
             self.refused(rest, f'model.zip has no {name}; a model zip holds')
 
     def test_nothing_else_may_be_there_wherever_it_would_go(self) -> None:
-        for name in ('../model.pkl', '/etc/model.pkl', 'C:\\model.pkl', 'a/model.pkl', 'sub/', 'notes.txt', '..', './model.pkl'):
+        for name in (
+            '../model.pkl',
+            '/etc/model.pkl',
+            'C:\\model.pkl',
+            'a/model.pkl',
+            'sub/',
+            'notes.txt',
+            '..',
+            './model.pkl',
+        ):
             self.refused([*GOOD.items(), (name, b'x')], 'and nothing else')
         self.assertEqual([each.name for each in self.folder.iterdir()], ['model.zip'])
 
@@ -86,13 +102,18 @@ class Contents(ZipTest):
         self.file.write_bytes(b'PK? no')
         with self.assertRaisesRegex(ZipRefused, 'cannot be read as a zip'):
             read_model_zip(self.file)
-        for content, message in ((b'{', 'not valid JSON'), (b'[]', 'is list; expected an object'), (b'\xff', 'not UTF-8')):
+        for content, message in (
+            (b'{', 'not valid JSON'),
+            (b'[]', 'is list; expected an object'),
+            (b'\xff', 'not UTF-8'),
+        ):
             self.refused({**GOOD, 'metadata.json': content}.items(), message)
 
 
 class Requirements(unittest.TestCase):
     def test_pins(self) -> None:
-        text = '# made by pip freeze\n\nscikit-learn==1.9.1  # trees\nxgboost[pandas] == 3.2.0\nnumpy==2.4.6+local.1;python_version>"3"\n'
+        text = '# made by pip freeze\n\nscikit-learn==1.9.1  # trees\nxgboost[pandas] == 3.2.0\n'
+        text += 'numpy==2.4.6+local.1;python_version>"3"\n'
         pins = ('scikit-learn==1.9.1', 'xgboost[pandas]==3.2.0', 'numpy==2.4.6+local.1;python_version>"3"')
         self.assertEqual(parse_requirements(text), pins)
 

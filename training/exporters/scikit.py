@@ -96,7 +96,9 @@ def forest_regressor() -> Exported:
     iris = data.iris()
     model = RandomForestRegressor(20, max_depth=5, random_state=RANDOM_STATE)
     model.fit(iris.data.train, iris.data.train_target)
-    return _export('sklearn-forest-regressor', 'RandomForestRegressor, exported for [1, 4]', 'iris', model, iris, batch=1)
+    return _export(
+        'sklearn-forest-regressor', 'RandomForestRegressor, exported for [1, 4]', 'iris', model, iris, batch=1
+    )
 
 
 def gradient_boosting() -> Exported:
