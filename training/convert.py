@@ -1,4 +1,4 @@
-"""Turns the classic zip (model.pkl, metadata.json, requirements.txt) of scikit-learn, XGBoost or LightGBM into a bundle.
+"""Turns the classic zip of a model (model.pkl, metadata.json, requirements.txt) into a bundle.
 
     python training/convert.py model.zip --name iris --version 1 --features a,b,c,d [--sample rows.csv] [--out models]
 

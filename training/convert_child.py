@@ -176,8 +176,8 @@ def compare(
             count = int(wrong.reshape(len(rows), -1).any(axis=1).sum())
             raise Failed(
                 f'output {name}: ONNX Runtime and the library disagree in {count} of {len(rows)} samples, by up to '
-                f'{difference:.3g}. ONNX computes in float32: values close to where a tree splits can fall on the other '
-                'side. Give rows of real data by --sample, or a larger --absolute-tolerance'
+                f'{difference:.3g}. ONNX computes in float32: values close to where a tree splits can fall on the '
+                'other side. Give rows of real data by --sample, or a larger --absolute-tolerance'
             )
         largest = max(largest, difference)
     return largest

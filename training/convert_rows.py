@@ -138,8 +138,8 @@ def _from_csv(columns: Columns, sample: str) -> np.ndarray:
                 rows[index, at] = line[column.name] if column.type == 'string' else np.float32(line[column.name])
             except (TypeError, ValueError):
                 raise ValueError(
-                    f'{sample}, row {index + 1}: {column.name} is {line[column.name]!r}, which is no number; a column of '
-                    f'strings is named so: --features …,{column.name}:string'
+                    f'{sample}, row {index + 1}: {column.name} is {line[column.name]!r}, which is no number; '
+                    f'a column of strings is named so: --features …,{column.name}:string'
                 ) from None
     return rows
 
