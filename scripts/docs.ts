@@ -4,6 +4,7 @@ import { RULES } from '../src/config/rules.ts'
 import { envName, GROUPS, optionName, SETTING_KEYS, type SettingKey, settingOf } from '../src/config/settings.ts'
 import { ERRORS, type ErrorCode, type Response } from '../src/core/errors.ts'
 import { METRIC_GROUPS, METRICS } from '../src/ops/metric-table.ts'
+import { exportRow, recordedExports } from './exports-table.ts'
 
 /**
  * Writes the pages of docs/ that come from tables in the source: `node scripts/docs.ts`. With `--check` it writes
@@ -105,6 +106,21 @@ function metricsPage(): string {
   )
 }
 
+function exportsPage(): string {
+  const { runtime, exports } = recordedExports()
+  const head = ['library', 'model', 'data', 'exported by', 'inputs', 'outputs', 'samples', 'largest difference']
+  return page(
+    'Exports',
+    'Real models, each trained and exported by its library in `training/exporters/`, and predicted by a session of the ' +
+      `worker (${runtime}, CPU). The difference is the largest one of any output from what the original library predicts ` +
+      'for the same samples, both taken as doubles; it is rounded up, to twice as much or a little more, because last bits differ ' +
+      'between processors. Labels, strings and booleans are equal. ' +
+      '`N` is a batch of any size, `1` and `8` are fixed by the export: rows then run in chunks, the last one padded. ' +
+      '`node scripts/exports.ts` measures anew, and `test/models/exports.test.ts` checks on every machine.',
+    table(head, exports.map(exportRow)),
+  )
+}
+
 const RESULTS = /(<!-- Results: made by scripts\/docs.ts from reliability.json -->\n)[\s\S]*(\n<!-- End of results -->)/
 
 /** Written by hand, but for its table. */
@@ -113,7 +129,13 @@ function reliabilityPage(): string {
   return written.replace(RESULTS, (_, begin, end) => `${begin}\n${resultTable(recordedResults())}\n${end}`)
 }
 
-const PAGES = { settings: settingsPage, errors: errorsPage, metrics: metricsPage, reliability: reliabilityPage }
+const PAGES = {
+  settings: settingsPage,
+  errors: errorsPage,
+  metrics: metricsPage,
+  exports: exportsPage,
+  reliability: reliabilityPage,
+}
 
 const check = process.argv.includes('--check')
 for (const [name, make] of Object.entries(PAGES)) {

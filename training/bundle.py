@@ -1,27 +1,15 @@
 """Writes a model bundle: `<store>/<name>/<version>/` with model.onnx, model.json and golden.jsonl."""
 
 import hashlib
-import json
 from pathlib import Path
 
 import onnxruntime
 
+from bundle_format import FORMAT, pretty, signature
 from environment import pinned_requirements
 from export import to_onnx
 from golden import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE, golden_lines, largest_difference
 from model import RANDOM_STATE, TEST_SIZE, Feature, TrainedModel
-
-FORMAT = 1
-
-# ONNX Runtime's names of the element types on the left, the bundle's on the right.
-_ELEMENT_TYPES = {
-    'tensor(float)': 'float32',
-    'tensor(double)': 'float64',
-    'tensor(int64)': 'int64',
-    'tensor(int32)': 'int32',
-    'tensor(bool)': 'bool',
-    'tensor(string)': 'string',
-}
 
 
 def bundle_files(name: str, version: str) -> list[Path]:
@@ -39,7 +27,7 @@ def write_bundle(model: TrainedModel, store: Path) -> str:
     session = onnxruntime.InferenceSession(artifact, providers=['CPUExecutionProvider'])
     difference = largest_difference(model, session)
 
-    contents = [artifact, _pretty(_manifest(model, artifact, session, training)), golden_lines(model).encode()]
+    contents = [artifact, pretty(_manifest(model, artifact, session, training)), golden_lines(model).encode()]
     for file, content in zip(bundle_files(model.name, model.version), contents, strict=True):
         path = store / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,12 +53,12 @@ def _manifest(model: TrainedModel, artifact: bytes, session: onnxruntime.Inferen
         'inputs': [
             {
                 'tensor': model.input_tensor,
-                **_signature(inputs[model.input_tensor]),
-                'features': [_feature(feature) for feature in model.features],
+                **signature(inputs[model.input_tensor]),
+                'features': [feature_entry(feature) for feature in model.features],
             }
         ],
         'outputs': [
-            {'tensor': output.tensor, 'field': output.field, **_signature(outputs[output.tensor])}
+            {'tensor': output.tensor, 'field': output.field, **signature(outputs[output.tensor])}
             for output in model.outputs
         ],
         'tolerance': {'absolute': ABSOLUTE_TOLERANCE, 'relative': RELATIVE_TOLERANCE},
@@ -78,13 +66,8 @@ def _manifest(model: TrainedModel, artifact: bytes, session: onnxruntime.Inferen
     }
 
 
-def _signature(node: onnxruntime.NodeArg) -> dict:
-    """Element type and shape of a tensor; a dimension of any size is null, whether ONNX gives it a name or not."""
-    shape = [dimension if isinstance(dimension, int) else None for dimension in node.shape]
-    return {'type': _ELEMENT_TYPES[node.type], 'shape': shape}
-
-
-def _feature(feature: Feature) -> dict:
+def feature_entry(feature: Feature) -> dict:
+    """A feature as model.json has it."""
     optional = {'length': feature.length, 'default': feature.default}
     return {'name': feature.name, **{key: value for key, value in optional.items() if value is not None}}
 
@@ -102,7 +85,3 @@ def _training(model: TrainedModel) -> dict:
         **({'classes': list(model.classes)} if model.classes else {}),
         'requirements': pinned_requirements(),
     }
-
-
-def _pretty(manifest: dict) -> bytes:
-    return (json.dumps(manifest, indent=2) + '\n').encode()

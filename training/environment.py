@@ -1,4 +1,4 @@
-"""The Python environment that a bundle is trained in: the exact pins of requirements.txt."""
+"""The Python environment that a bundle is trained in: the exact pins of requirements.txt, or of another such file."""
 
 from importlib import metadata
 from pathlib import Path
@@ -6,16 +6,21 @@ from pathlib import Path
 REQUIREMENTS_FILE = Path(__file__).parent / 'requirements.txt'
 
 
-def pinned_requirements() -> list[str]:
-    """The pins of requirements.txt as `name==version`, in the order of the file, without comments."""
-    lines = (line.strip() for line in REQUIREMENTS_FILE.read_text(encoding='utf-8').splitlines())
-    return [line for line in lines if line and not line.startswith('#')]
+def pinned_requirements(file: Path = REQUIREMENTS_FILE) -> list[str]:
+    """The pins of a file as `name==version`, in its order, without comments; `-r` brings in the pins of another one."""
+    pins = []
+    for line in map(str.strip, file.read_text(encoding='utf-8').splitlines()):
+        if line.startswith('-r '):
+            pins += pinned_requirements(file.parent / line[3:].strip())
+        elif line and not line.startswith('#'):
+            pins.append(line)
+    return pins
 
 
-def require_pinned_environment() -> None:
+def require_pinned_environment(file: Path = REQUIREMENTS_FILE) -> None:
     """Raises RuntimeError that names every package whose installed version is not the pinned one."""
     wrong = []
-    for requirement in pinned_requirements():
+    for requirement in pinned_requirements(file):
         name, pinned = requirement.split('==')
         installed = _installed_version(name)
         if installed != pinned:
@@ -23,7 +28,7 @@ def require_pinned_environment() -> None:
     if wrong:
         raise RuntimeError(
             f'this Python environment is not the pinned one ({"; ".join(wrong)}): '
-            'install it with `pip install -r training/requirements.txt`'
+            f'install it with `pip install -r training/{file.name}`'
         )
 
 

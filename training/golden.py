@@ -5,6 +5,7 @@ import json
 import numpy as np
 import onnxruntime
 
+from bundle_format import field_value, plain
 from model import Feature, TrainedModel
 
 ABSOLUTE_TOLERANCE = 1e-5
@@ -20,7 +21,7 @@ def golden_lines(model: TrainedModel) -> str:
     answers = {output.field: output.predict(model.batch(model.golden_rows)) for output in model.outputs}
     lines = []
     for index, row in enumerate(model.golden_rows):
-        output = {field: _field_value(answer[index]) for field, answer in answers.items()}
+        output = {field: field_value(answer[index]) for field, answer in answers.items()}
         lines.append(json.dumps({'input': _input_record(row, model.features), 'output': output}))
     return '\n'.join(lines) + '\n'
 
@@ -64,21 +65,5 @@ def _input_record(row: np.ndarray, features: tuple[Feature, ...]) -> dict:
         start += feature.columns
         if feature.default is not None and (columns == np.float32(feature.default)).all():
             continue
-        record[feature.name] = _number(columns[0]) if feature.length is None else [_number(value) for value in columns]
+        record[feature.name] = plain(columns[0]) if feature.length is None else [plain(value) for value in columns]
     return record
-
-
-def _field_value(answer: np.ndarray) -> int | float | list[int | float]:
-    """One row of an output. Shapes [] and [1] are both one value per row, hence a plain number."""
-    numbers = [_number(value) for value in np.ravel(answer)]
-    return numbers[0] if len(numbers) == 1 else numbers
-
-
-def _number(value: np.generic) -> int | float:
-    """The shortest decimal that reads back as the same number of the same width, e.g. 5.1 for float32's 5.0999999."""
-    if isinstance(value, np.integer):
-        return int(value)
-    number = float(str(value))
-    if type(value)(number) != value:
-        raise ValueError(f'{number} does not read back as the {value.dtype} {value!r}')
-    return int(number) if number.is_integer() else number

@@ -10,6 +10,11 @@ import { MAX_INT_BYTES, MAX_LONG_BYTES, writeInt, writeLong } from './varint.ts'
 type ElementsWriter = (views: ColumnViews, first: number, count: number, target: Buffer, at: number) => number
 
 const WRITERS: Record<ElementType, ElementsWriter> = {
+  // Avro has no half floats; every one of them is a float, exactly.
+  float16: ({ data }, first, count, target, at) => {
+    for (let e = 0; e < count; e++) target.writeFloatLE((data as Float16Array)[first + e]!, at + 4 * e)
+    return at + 4 * count
+  },
   float32: copyElements(4),
   float64: copyElements(8),
   int64: ({ words }, first, count, target, at) => {
@@ -39,6 +44,7 @@ const WRITERS: Record<ElementType, ElementsWriter> = {
 
 /** The most bytes of one element; strings have no such number and are measured. */
 const MAX_ELEMENT_BYTES: Record<ElementType, number> = {
+  float16: 4,
   float32: 4,
   float64: 8,
   int64: MAX_LONG_BYTES,

@@ -30,6 +30,7 @@ export function compileElement(type: Type, target: Target): Reader | RecordFault
   const number = NUMBERS[node.kind]
   const isInteger = node.kind === 'int' || node.kind === 'long'
   switch (target.type) {
+    case 'float16':
     case 'float32':
     case 'float64':
       if (node.kind === 'float' && target.type === 'float32') return floatElement(target)
@@ -71,9 +72,9 @@ function numberElement(read: NumberReader, target: Target): Reader {
   const { input, allowNonFinite } = target
   return (cursor, at) => {
     if (!read(cursor)) return false
-    const data = cursor.views[input]!.data as Float32Array | Float64Array
+    const data = cursor.views[input]!.data as Float16Array | Float32Array | Float64Array
     data[at] = cursor.value
-    // Looks at what was stored: a double may be infinite as a float32.
+    // Looks at what was stored: a double may be infinite as a float32, and a float as a float16.
     return allowNonFinite || Number.isFinite(data[at]) || rejectNonFinite(cursor, target)
   }
 }

@@ -4,6 +4,7 @@ import type { ElementType } from '../core/tensor.ts'
 
 /** The Avro type of one element of an output. */
 const AVRO_TYPES: Record<ElementType, string> = {
+  float16: 'float',
   float32: 'float',
   float64: 'double',
   int64: 'long',

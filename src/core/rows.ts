@@ -9,6 +9,7 @@ import type { ElementType, RowSpec, TensorColumn } from './tensor.ts'
 
 /** What a feature of each element type must be, in words. */
 const EXPECTED: Record<ElementType, string> = {
+  float16: 'a number',
   float32: 'a number',
   float64: 'a number',
   int64: 'an integer from -2^63 to 2^63 - 1',
@@ -135,6 +136,7 @@ export function packElement(
   const { data } = column
   const { type } = column.spec
   switch (type) {
+    case 'float16':
     case 'float32':
     case 'float64': {
       const number = toNumber(value, allowNonFinite)

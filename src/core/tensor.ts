@@ -1,9 +1,17 @@
 /** ONNX element types that a feature or an output may have. */
-export type ElementType = 'float32' | 'float64' | 'int64' | 'int32' | 'bool' | 'string'
+export type ElementType = 'float16' | 'float32' | 'float64' | 'int64' | 'int32' | 'bool' | 'string'
 
-export const ELEMENT_TYPES: readonly ElementType[] = ['float32', 'float64', 'int64', 'int32', 'bool', 'string']
+export const ELEMENT_TYPES: readonly ElementType[] = [
+  'float16',
+  'float32',
+  'float64',
+  'int64',
+  'int32',
+  'bool',
+  'string',
+]
 
-export type TensorData = Float32Array | Float64Array | BigInt64Array | Int32Array | Uint8Array | string[]
+export type TensorData = Float16Array | Float32Array | Float64Array | BigInt64Array | Int32Array | Uint8Array | string[]
 
 /** The type and shape of one row of a tensor. The batch dimension comes first and is left out here. */
 export interface RowSpec {
@@ -36,7 +44,14 @@ export interface TensorSlot {
   readonly outputs: readonly TensorColumn[]
 }
 
-const BYTES: Record<Exclude<ElementType, 'string'>, number> = { float32: 4, float64: 8, int64: 8, int32: 4, bool: 1 }
+const BYTES: Record<Exclude<ElementType, 'string'>, number> = {
+  float16: 2,
+  float32: 4,
+  float64: 8,
+  int64: 8,
+  int32: 4,
+  bool: 1,
+}
 
 /** Bytes that `elements` of `type` take in shared memory; 0 for strings, which lie elsewhere. */
 export function byteLength(type: ElementType, elements: number): number {
@@ -46,6 +61,8 @@ export function byteLength(type: ElementType, elements: number): number {
 /** A typed view of `elements` elements over `buffer` from its start, or an empty array for strings. */
 export function viewOf(type: ElementType, buffer: SharedArrayBuffer | ArrayBuffer, elements: number): TensorData {
   switch (type) {
+    case 'float16':
+      return new Float16Array(buffer, 0, elements)
     case 'float32':
       return new Float32Array(buffer, 0, elements)
     case 'float64':

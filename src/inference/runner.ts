@@ -1,6 +1,13 @@
 import { type InferenceSession, Tensor } from 'onnxruntime-node'
 import type { ModelSpec } from '../core/model.ts'
-import { byteLength, type TensorColumn, type TensorData, type TensorSlot, viewOf } from '../core/tensor.ts'
+import {
+  byteLength,
+  type ElementType,
+  type TensorColumn,
+  type TensorData,
+  type TensorSlot,
+  viewOf,
+} from '../core/tensor.ts'
 import { beginStoring, endStoring, type RunPhase } from './run-phase.ts'
 
 /**
@@ -56,11 +63,22 @@ export class Runner {
         real === chunk
           ? rowsOf(column, first, chunk)
           : padded(rowsOf(column, first, real), this.#padding[i]!.data, column.spec.width)
-      const { type, tensor, rowShape } = column.spec
-      feeds[tensor] = new Tensor(type, data as Tensor.DataType, [chunk, ...rowShape])
+      const { tensor, rowShape } = column.spec
+      feeds[tensor] = tensorOf(column.spec.type, data, [chunk, ...rowShape])
     }
     return feeds
   }
+}
+
+/**
+ * A tensor over `data`. onnxruntime-node 1.30 takes half floats only as the Uint16Array of their bits, and finds no bytes in
+ * a Float16Array, yet the constructor makes one of it wherever the engine knows that class. So the constructor sees
+ * numbers, and the binding, which goes by the name alone, half floats. What comes out is a Float16Array in any case.
+ */
+function tensorOf(type: ElementType, data: TensorData, dims: number[]): Tensor {
+  if (!(data instanceof Float16Array)) return new Tensor(type, data as Tensor.DataType, dims)
+  const bits = new Tensor('uint16', new Uint16Array(data.buffer, data.byteOffset, data.length), dims)
+  return Object.assign(bits, { type })
 }
 
 /** Rows as the runtime takes them: a view for numbers, a copy for strings. */

@@ -11,6 +11,8 @@ export interface GraphValue {
   readonly shape: readonly (number | null)[]
 }
 
+type Side = 'input' | 'output'
+
 /** What ONNX Runtime says of the graph that it opened. */
 export interface GraphSignature {
   readonly inputs: readonly GraphValue[]
@@ -20,6 +22,8 @@ export interface GraphSignature {
 /**
  * Compares what model.json names with what the graph has: names, element types, and every dimension that the graph
  * fixes. Each input of the graph must be fed; outputs of the graph that model.json leaves out are never fetched.
+ * How many rows an output has is not compared: exporters leave a 1 there although the model answers for every row
+ * (onnxmltools does for the labels of LightGBM). The runner looks at what comes out.
  * @throws SluiceError `model-signature` with the first difference and both sides in full.
  */
 export function checkSignature(modelFile: string, spec: ModelSpec, graph: GraphSignature): void {
@@ -37,27 +41,30 @@ export function checkSignature(modelFile: string, spec: ModelSpec, graph: GraphS
 }
 
 function firstProblem(
-  side: 'input' | 'output',
+  side: Side,
   specs: readonly RowSpec[],
   values: readonly GraphValue[],
   fixedBatch: number | null,
 ): string | undefined {
   for (const spec of specs) {
     const value = values.find(({ name }) => name === spec.tensor)
-    const problem = value === undefined ? 'is not in the graph' : difference(spec, value, fixedBatch)
+    const problem = value === undefined ? 'is not in the graph' : difference(side, spec, value, fixedBatch)
     if (problem !== undefined) return `${side} "${spec.tensor}" ${problem}`
   }
   return undefined
 }
 
-function difference(spec: RowSpec, value: GraphValue, fixedBatch: number | null): string | undefined {
-  if (value.type === null) return 'is no tensor in the graph (a ZipMap output: export the model with zipmap=False)'
+function difference(side: Side, spec: RowSpec, value: GraphValue, fixedBatch: number | null): string | undefined {
+  if (value.type === null)
+    return 'is no tensor in the graph (a ZipMap output: leave it out of model.json, or export the model with zipmap=False)'
   if (value.type !== spec.type) return `is ${spec.type} in model.json and ${value.type} in the graph`
   if (value.shape.length === 0) return undefined
   const declared = [fixedBatch, ...spec.rowShape]
   const fits =
     value.shape.length === declared.length &&
-    value.shape.every((dimension, axis) => dimension === null || dimension === declared[axis])
+    value.shape.every((dimension, axis) => {
+      return dimension === null || dimension === declared[axis] || (axis === 0 && side === 'output')
+    })
   if (fits) return undefined
   return `has the shape ${ofShape(declared)} in model.json and ${ofShape(value.shape)} in the graph`
 }

@@ -69,6 +69,13 @@ function parseOutput(field: JsonField): { spec: OutputSpec; batch: number | null
 function parseTensor(fields: Record<'tensor' | 'type' | 'shape', JsonField>): Shaped {
   const tensor = fields.tensor.string(/./, 'the name of a tensor in model.onnx')
   const type = fields.type.oneOf(ELEMENT_TYPES)
+  const { value } = fields.shape
+  if (Array.isArray(value) && value.length === 0) {
+    throw fields.shape.wrong(
+      'the batch dimension first: a tensor without one has a single value for a whole batch, which no record can be ' +
+        'given; export the model so that it answers for each row',
+    )
+  }
   const [first, ...rest] = fields.shape.elements()
   const batch = first!.value === null ? null : parseBatch(first!)
   const rowShape = rest.map(dimension => dimension.integer(1, LARGEST_DIMENSION))
@@ -95,6 +102,7 @@ function parseFeature(field: JsonField, type: ElementType): FeatureSpec {
 
 function parseDefault(field: JsonField, type: ElementType): number | string | boolean {
   switch (type) {
+    case 'float16':
     case 'float32':
     case 'float64':
       if (typeof field.value === 'number') return field.value

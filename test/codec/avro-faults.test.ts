@@ -253,6 +253,22 @@ describe('features', () => {
     }
   })
 
+  test('feature-not-finite for a float that no float16 can hold, and every other one rounded once', () => {
+    // Halfway between two half floats but for the last bit of a double: rounding to a float32 first would go the other way.
+    const value = 1 + 2 ** -11 + 2 ** -40
+    const inputs = [input('float16', feature('x'), feature('y', { length: 2 }), feature('z', { default: 65504 }))]
+    const schema = record(['x', 'double'], ['y', { type: 'array', items: 'float' }])
+    const decoder = rawDecoder(schema, inputs)
+    const good = decodeOne(decoder, inputs, encode(schema, { x: value, y: [65519, -(2 ** -24)] }))
+    assert.equal(good.result, undefined)
+    assert.deepEqual(good.rows, [[1 + 2 ** -10, 65504, -(2 ** -24), 65504]])
+    const { result } = decodeOne(decoder, inputs, encode(schema, { x: value, y: [1, 65520] }))
+    assert.deepEqual(result, {
+      code: 'feature-not-finite',
+      message: 'element 1 of feature "y" is 65520, which is infinite as float16',
+    })
+  })
+
   test('feature-not-finite in an array that is copied: every kind at every place, and nothing else', () => {
     const LENGTH = 5
     const largest = { float: 2 ** 128 - 2 ** 104, double: Number.MAX_VALUE }

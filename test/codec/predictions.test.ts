@@ -26,6 +26,8 @@ const OUTPUTS = [
   output('name', 'string', [1, 1]),
   output('names', 'string', [2]),
   output('ids', 'int64', [2]),
+  output('half', 'float16', [1]),
+  output('halves', 'float16', [5]),
   output('none', 'float32', [0]),
 ]
 
@@ -41,6 +43,7 @@ const MODEL: ModelSpec = {
 }
 
 const ELEMENTS: Record<ElementType, fc.Arbitrary<unknown>> = {
+  float16: fc.integer({ min: 0, max: 0xffff }).map(bits => new Float16Array(Uint16Array.of(bits).buffer)[0]),
   float32: fc.float(),
   float64: fc.double(),
   int64: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),

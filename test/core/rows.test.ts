@@ -27,6 +27,7 @@ function pack(spec: InputSpec, object: Record<string, unknown>, allowNonFinite =
 describe('packObject', () => {
   test('takes plain values to the elements of their types', () => {
     assert.deepEqual(pack(specOf('float32'), { x: 0.1 }), [Math.fround(0.1)])
+    assert.deepEqual(pack(specOf('float16'), { x: 0.1 }), [0.0999755859375])
     assert.deepEqual(pack(specOf('float64'), { x: 10n }), [10])
     assert.deepEqual(pack(specOf('int64'), { x: -5 }), [-5n])
     assert.deepEqual(pack(specOf('int64'), { x: 2n ** 63n - 1n }), [2n ** 63n - 1n])
@@ -73,6 +74,7 @@ describe('packObject', () => {
     ['feature-missing', specOf('float32'), undefined, /no field "x", and the feature has no default/],
     ['feature-null', specOf('float32'), null, /feature "x" is null/],
     ['feature-null', specOf('float32', { length: 2 }), [1, null], /element 1 of feature "x" is null/],
+    ['feature-not-finite', specOf('float16'), 65520, /is 65520, which is infinite as float16/],
     ['feature-type', specOf('float32'), '5', /is the string "5"; expected a number \(float32\)/],
     ['feature-type', specOf('float32'), true, /is the boolean true/],
     ['feature-type', specOf('float32'), [1], /is an array of 1/],

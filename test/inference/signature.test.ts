@@ -19,6 +19,7 @@ describe('the signature', () => {
     check(graph({ outputs: [{ ...sum, shape: [] }] }))
     check(graph({ outputs: [{ name: 'maps', type: null, shape: [] }, sum] }))
     check(graph({ inputs: [{ ...x, shape: [8, 4] }] }), 8)
+    check(graph({ outputs: [{ ...sum, shape: [1, 1] }] }))
   })
 
   for (const [what, signature, problem] of [
@@ -52,7 +53,7 @@ describe('the signature', () => {
     [
       'an output that is no tensor',
       graph({ outputs: [{ name: 'sum', type: null, shape: [] }] }),
-      'output "sum" is no tensor in the graph (a ZipMap output: export the model with zipmap=False)',
+      'output "sum" is no tensor in the graph (a ZipMap output: leave it out of model.json, or export the model with zipmap=False)',
     ],
   ] as const) {
     it(`does not fit with ${what}`, () => {

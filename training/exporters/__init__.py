@@ -1,0 +1,1 @@
+"""Real models, each trained and exported by the libraries that people use for it."""
