@@ -9,7 +9,10 @@ export type TensorData = Float32Array | Float64Array | BigInt64Array | Int32Arra
 export interface RowSpec {
   /** The name in the ONNX graph. */
   readonly tensor: string
+  /** What its column holds. */
   readonly type: ElementType
+  /** Its type in the graph, where that is no type of columns: the session thread converts, see `inference/half-floats.ts`. */
+  readonly graphType?: 'float16'
   /** Dimensions of one row, without the batch dimension; `[]` is a scalar a row. */
   readonly rowShape: readonly number[]
   /** Elements in a row: the product of `rowShape`. */

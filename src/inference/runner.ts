@@ -1,6 +1,14 @@
 import { type InferenceSession, Tensor } from 'onnxruntime-node'
 import type { ModelSpec } from '../core/model.ts'
-import { byteLength, type TensorColumn, type TensorData, type TensorSlot, viewOf } from '../core/tensor.ts'
+import {
+  byteLength,
+  type RowSpec,
+  type TensorColumn,
+  type TensorData,
+  type TensorSlot,
+  viewOf,
+} from '../core/tensor.ts'
+import { halfTensor } from './half-floats.ts'
 import { beginStoring, endStoring, type RunPhase } from './run-phase.ts'
 
 /**
@@ -56,11 +64,16 @@ export class Runner {
         real === chunk
           ? rowsOf(column, first, chunk)
           : padded(rowsOf(column, first, real), this.#padding[i]!.data, column.spec.width)
-      const { type, tensor, rowShape } = column.spec
-      feeds[tensor] = new Tensor(type, data as Tensor.DataType, [chunk, ...rowShape])
+      feeds[column.spec.tensor] = tensorOf(column.spec, data, [chunk, ...column.spec.rowShape])
     }
     return feeds
   }
+}
+
+/** What the runtime takes for the rows of one input; numbers are not copied, except to 16-bit floats. */
+export function tensorOf(spec: RowSpec, data: TensorData, dims: readonly number[]): Tensor {
+  if (spec.graphType !== undefined) return halfTensor(spec.tensor, data, dims)
+  return new Tensor(spec.type, data as Tensor.DataType, dims)
 }
 
 /** Rows as the runtime takes them: a view for numbers, a copy for strings. */
@@ -95,7 +108,7 @@ function store(result: Tensor, { spec, data }: TensorColumn, first: number, real
     for (let i = 0; i < length; i++) data[start + i] = (values as string[])[i]!
   } else {
     const source = real === chunk ? values : (values as Float32Array).subarray(0, length)
-    // The signature check has made sure that both sides have the same element type.
+    // The signature check has made sure that both sides have the same element type, or the graph 16-bit floats.
     ;(data as Float32Array).set(source as Float32Array, start)
   }
 }

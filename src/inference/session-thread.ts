@@ -4,15 +4,17 @@
  */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { InferenceSession } from 'onnxruntime-node'
 import { messageOf } from '../core/errors.ts'
 import type { TensorSlot } from '../core/tensor.ts'
-import type { RunRequest, SessionReply, SessionRequest, SessionSetup } from './messages.ts'
+import { externalReferences } from './external-data.ts'
+import type { RunRequest, SessionReply, SessionRequest, SessionSetup, TrialRequest } from './messages.ts'
 import { labelOf } from './placement.ts'
 import { sessionOptions } from './providers.ts'
 import { leave } from './run-phase.ts'
-import { Runner } from './runner.ts'
+import { Runner, tensorOf } from './runner.ts'
 import type { GraphValue } from './signature.ts'
 import { putStrings, takeStrings, viewSlot } from './slots.ts'
 
@@ -25,12 +27,13 @@ else serve(session)
 
 /** Opens the model on the first provider that takes it, and reports which; undefined after reporting that none did. */
 async function open(): Promise<InferenceSession | undefined> {
-  const model = await readModel()
-  if (model === undefined) return undefined
+  const files = await readFiles()
+  if (files === undefined) return undefined
   const refusals: string[] = []
   for (const provider of setup.providers) {
     try {
-      const opened = await InferenceSession.create(model, sessionOptions(provider, setup.threads))
+      const options = { ...sessionOptions(provider, setup.threads), externalData: files.weights }
+      const opened = await InferenceSession.create(files.model, options)
       const signature = { inputs: opened.inputMetadata.map(graphValue), outputs: opened.outputMetadata.map(graphValue) }
       reply({ kind: 'opened', provider: labelOf(provider), passedOver: refusals, signature })
       return opened
@@ -42,17 +45,59 @@ async function open(): Promise<InferenceSession | undefined> {
   return undefined
 }
 
-/** The bytes of model.onnx. Opening these bytes, not the file, makes sure that what was hashed is what serves. */
-async function readModel(): Promise<Uint8Array | undefined> {
+interface ModelFiles {
+  readonly model: Uint8Array
+  readonly weights: { readonly path: string; readonly data: Uint8Array }[]
+}
+
+/**
+ * The bytes of model.onnx and of the weights beside it. Opening these bytes, not the files, makes sure that what was
+ * hashed is what serves, and that the runtime, which follows any path that a graph has, reads no file itself.
+ */
+async function readFiles(): Promise<ModelFiles | undefined> {
+  const folder = dirname(setup.modelFile)
   try {
-    const bytes = await readFile(setup.modelFile)
-    const sha256 = createHash('sha256').update(bytes).digest('hex')
-    if (sha256 === setup.sha256) return bytes
-    reply({ kind: 'refused', code: 'model-corrupt', reason: `its SHA-256 is ${sha256}, expected ${setup.sha256}` })
+    const model = await readHashed(setup.modelFile, setup.sha256)
+    if (!refersOnlyTo(model, new Set(setup.external.map(({ file }) => file)))) return undefined
+    const weights = setup.external.map(async ({ file, sha256 }) => {
+      return { path: file, data: await readHashed(join(folder, file), sha256) }
+    })
+    return { model, weights: await Promise.all(weights) }
   } catch (error) {
     reply({ kind: 'refused', code: 'model-corrupt', reason: messageOf(error) })
+    return undefined
   }
-  return undefined
+}
+
+async function readHashed(file: string, expected: string): Promise<Uint8Array> {
+  const bytes = await readFile(file)
+  const sha256 = createHash('sha256').update(bytes).digest('hex')
+  if (sha256 === expected) return bytes
+  throw new Error(
+    `${file === setup.modelFile ? 'its SHA-256' : `the SHA-256 of ${file}`} is ${sha256}, expected ${expected}`,
+  )
+}
+
+/**
+ * Whether the graph keeps no weights in other files than `files`; if it does, says so.
+ * @throws Error where the bytes are no ONNX model
+ */
+function refersOnlyTo(model: Uint8Array, files: ReadonlySet<string>): boolean {
+  let references: ReturnType<typeof externalReferences>
+  try {
+    references = externalReferences(model)
+  } catch (error) {
+    throw new Error(`it is no ONNX model, or only a part of one: ${messageOf(error)}`)
+  }
+  const stranger = references.find(({ location }) => !files.has(location))
+  if (stranger === undefined) return true
+  const { tensor, location } = stranger
+  const where = /^([/\\]|[A-Za-z]:)|(^|[/\\])\.\.([/\\]|$)/.test(location)
+    ? 'which leads out of the bundle'
+    : 'which model.json does not list under "external"'
+  const reason = `its tensor "${tensor}" keeps its weights in the file "${location}", ${where}`
+  reply({ kind: 'refused', code: 'external-data', reason, references })
+  return false
 }
 
 function serve(opened: InferenceSession): void {
@@ -61,8 +106,23 @@ function serve(opened: InferenceSession): void {
   port.on('message', (request: SessionRequest) => {
     // Without the port the thread ends by itself, once the run that is under way has left the runtime.
     if (request.kind === 'close') port.close()
+    else if (request.kind === 'try') void tryRows(opened, request)
     else void run(runner, slots[request.slot]!, request)
   })
+}
+
+/** Runs rows that lie in no slot, and says only what shapes come out. */
+async function tryRows(opened: InferenceSession, { inputs, outputs }: TrialRequest): Promise<void> {
+  try {
+    const feeds = inputs.map(input => {
+      const rows = input.data.length / input.width
+      return [input.tensor, tensorOf(input, input.data, [rows, ...input.rowShape])]
+    })
+    const results = await opened.run(Object.fromEntries(feeds), outputs)
+    reply({ kind: 'tried', shapes: outputs.map(name => results[name]!.dims) })
+  } catch (error) {
+    reply({ kind: 'failed', reason: messageOf(error) })
+  }
 }
 
 async function run(runner: Runner, slot: TensorSlot, { first, rows, strings }: RunRequest): Promise<void> {

@@ -52,7 +52,8 @@ function firstProblem(
 
 function difference(spec: RowSpec, value: GraphValue, fixedBatch: number | null): string | undefined {
   if (value.type === null) return 'is no tensor in the graph (a ZipMap output: export the model with zipmap=False)'
-  if (value.type !== spec.type) return `is ${spec.type} in model.json and ${value.type} in the graph`
+  const type = spec.graphType ?? spec.type
+  if (value.type !== type) return `is ${type} in model.json and ${value.type} in the graph`
   if (value.shape.length === 0) return undefined
   const declared = [fixedBatch, ...spec.rowShape]
   const fits =
@@ -68,7 +69,9 @@ function unfedInput(spec: ModelSpec, graph: GraphSignature): string | undefined 
 }
 
 function ofSpecs(specs: readonly RowSpec[], fixedBatch: number | null): string {
-  return specs.map(spec => `${spec.tensor} ${spec.type}${ofShape([fixedBatch, ...spec.rowShape])}`).join(', ')
+  return specs
+    .map(spec => `${spec.tensor} ${spec.graphType ?? spec.type}${ofShape([fixedBatch, ...spec.rowShape])}`)
+    .join(', ')
 }
 
 function ofGraph(values: readonly GraphValue[]): string {

@@ -44,6 +44,14 @@ export const rowSums = () => fixture('row-sums', { x: ['float32', [4]] }, { sum:
 /** Ten times the index, from 0 to 9; the runtime refuses any other. */
 export const lookup = () => fixture('lookup', { index: ['int64', [1]] }, { value: ['float32', [1]] })
 
+/** Twice the four numbers of each row, which the graph takes and gives as 16-bit floats. */
+export function half(): Fixture {
+  const { modelFile, spec } = fixture('half', { x: ['float32', [4]] }, { twice: ['float32', [4]] })
+  const halves = <Row extends RowSpec>(rows: readonly Row[]) =>
+    rows.map(row => ({ ...row, graphType: 'float16' as const }))
+  return { modelFile, spec: { ...spec, inputs: halves(spec.inputs), outputs: halves(spec.outputs) } }
+}
+
 export async function openPool(
   { modelFile, spec }: Fixture,
   sessions = 'cpu',
