@@ -1,14 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { audit } from './commands/audit.ts'
-import type { Command } from './commands/command.ts'
+import { type Command, type CommandGroup, resolveCommand } from './commands/command.ts'
 import { config } from './commands/config.ts'
+import { model } from './commands/model.ts'
 import { predict } from './commands/predict.ts'
 import { topics } from './commands/topics.ts'
 import { worker } from './commands/worker.ts'
 import { SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
 
-const COMMANDS: Readonly<Record<string, Command>> = { worker, predict, audit, topics, config }
+const COMMANDS: Readonly<Record<string, Command | CommandGroup>> = { worker, predict, model, audit, topics, config }
 
 const { version: RELEASE } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string
@@ -39,11 +40,11 @@ function stopSignal(): AbortSignal {
   return stop.signal
 }
 
-function usageOf({ usage, help }: Command): string {
+function usageOf({ usage, help }: Command | CommandGroup): string {
   return `Usage: ${usage}\n\n${help}`
 }
 
-async function main([name, ...argv]: readonly string[]): Promise<number> {
+async function main([name, ...words]: readonly string[]): Promise<number> {
   let log: Log | undefined
   try {
     if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
@@ -54,14 +55,16 @@ async function main([name, ...argv]: readonly string[]): Promise<number> {
       console.log(RELEASE)
       return 0
     }
-    const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
-    if (command === undefined) {
+    const named = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+    if (named === undefined) {
       const names = Object.keys(COMMANDS).join(', ')
       throw new SluiceError('invalid-config', `"${name}" is no command; there are ${names}`)
     }
-    if (argv.includes('--help') || argv.includes('-h')) {
+    const { command, argv } = resolveCommand(named, words)
+    const asked = argv.includes('--help') || argv.includes('-h')
+    if (asked || 'subcommands' in command) {
       console.log(usageOf(command))
-      return 0
+      return asked ? 0 : 2
     }
     await command.run({
       argv,

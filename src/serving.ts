@@ -6,8 +6,8 @@ import type { GoldenSample, ModelSpec } from './core/model.ts'
 import type { PoolTelemetry } from './core/telemetry.ts'
 import { parseSessions } from './inference/placement.ts'
 import { createSessionPool, type OnnxSessionPool, SLOTS_PER_SESSION } from './inference/pool.ts'
-import { FolderStore } from './models/store.ts'
-import { verify } from './models/verification.ts'
+import { openStore } from './models/open-store.ts'
+import { originOf, verify } from './models/verification.ts'
 
 /** A model version that is loaded, verified, and ready to run. */
 export interface ServedModel {
@@ -47,6 +47,10 @@ interface ModelTools {
   readonly telemetry?: (version: { readonly model: string; readonly version: string }) => PoolTelemetry
   /** See `SessionPoolOptions`. */
   readonly onCondition?: (error: SluiceError | undefined) => void
+  /** See `SessionPoolOptions`. */
+  readonly openTimeoutMs?: number
+  /** See `SessionPoolOptions`. */
+  readonly threadUrl?: URL
 }
 
 /**
@@ -59,9 +63,9 @@ export async function openModel(
   tools: ModelTools,
   slotsFor: (sessions: number) => number = slotsOfOne,
 ): Promise<ServedModel> {
-  const { log, clock, onCondition } = tools
+  const { log, clock, onCondition, openTimeoutMs, threadUrl } = tools
   const sessions = parseSessions(settings.sessions)
-  const bundle = await new FolderStore(settings.modelStore).find(settings.modelName, settings.modelVersion)
+  const bundle = await openStore(settings).find(settings.modelName, settings.modelVersion)
   const { intraOpThreads, maxBatchSize, runTimeoutMs } = settings
   const { modelFile, spec } = bundle
   const version = { model: spec.name, version: spec.version }
@@ -75,12 +79,15 @@ export async function openModel(
     runTimeoutMs,
     log,
     clock,
+    ...(openTimeoutMs === undefined ? {} : { openTimeoutMs }),
+    ...(threadUrl === undefined ? {} : { threadUrl }),
     telemetry: tools.telemetry?.(version),
     onCondition,
   })
   try {
     const { samples, providers } = await verify(bundle, pool)
-    if (samples > 0) log.info({ ...version, samples, providers }, 'the model repeats its golden samples')
+    if (samples > 0)
+      log.info({ ...version, samples, providers }, `the model repeats its golden samples; ${originOf(spec)}`)
     else
       log.warn(
         version,

@@ -42,6 +42,27 @@ export interface Command {
   run(context: CommandContext): Promise<void>
 }
 
+/** A word of the command line that needs another: `sluice model show`. */
+export interface CommandGroup extends Pick<Command, 'usage' | 'summary' | 'help'> {
+  readonly subcommands: Readonly<Record<string, Command>>
+}
+
+/**
+ * The command that a group's arguments name, and the arguments that are left for it. The group itself where they name
+ * none, or ask for its help.
+ * @throws SluiceError `invalid-config` for a word that is none of its commands
+ */
+export function resolveCommand(
+  named: Command | CommandGroup,
+  argv: readonly string[],
+): { command: Command | CommandGroup; argv: readonly string[] } {
+  const [word, ...rest] = argv
+  if (!('subcommands' in named) || word === undefined || word.startsWith('-')) return { command: named, argv }
+  if (Object.hasOwn(named.subcommands, word)) return { command: named.subcommands[word]!, argv: rest }
+  const words = Object.keys(named.subcommands).join(', ')
+  throw new SluiceError('invalid-config', `"${word}" is none of its commands, ${words}; expected: ${named.usage}`)
+}
+
 /**
  * For commands that take options only.
  * @throws SluiceError `invalid-config`
@@ -50,4 +71,14 @@ export function refusePositionals(positionals: readonly string[], usage: string)
   const [first] = positionals
   if (first === undefined) return
   throw new SluiceError('invalid-config', `"${first}" is no option; expected: ${usage}`)
+}
+
+/**
+ * For commands that take the name of a model and options.
+ * @throws SluiceError `invalid-config`
+ */
+export function namedModel(positionals: readonly string[], usage: string): string {
+  const [name, ...rest] = positionals
+  if (name !== undefined && rest.length === 0) return name
+  throw new SluiceError('invalid-config', `expected one model name, given were ${positionals.length}; usage: ${usage}`)
 }

@@ -2,15 +2,12 @@
  * The worker thread of one session: opens the model, says so, then runs what it is sent, one message at a time.
  * A thread of its own, because both `InferenceSession.create` and `run` of onnxruntime-node block theirs.
  */
-import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { InferenceSession } from 'onnxruntime-node'
 import { messageOf } from '../core/errors.ts'
 import type { TensorSlot } from '../core/tensor.ts'
-import { externalReferences } from './external-data.ts'
 import type { RunRequest, SessionReply, SessionRequest, SessionSetup, TrialRequest } from './messages.ts'
+import { type ModelFiles, readModelFiles, StrangeWeights } from './model-files.ts'
 import { labelOf } from './placement.ts'
 import { sessionOptions } from './providers.ts'
 import { leave } from './run-phase.ts'
@@ -45,59 +42,17 @@ async function open(): Promise<InferenceSession | undefined> {
   return undefined
 }
 
-interface ModelFiles {
-  readonly model: Uint8Array
-  readonly weights: { readonly path: string; readonly data: Uint8Array }[]
-}
-
-/**
- * The bytes of model.onnx and of the weights beside it. Opening these bytes, not the files, makes sure that what was
- * hashed is what serves, and that the runtime, which follows any path that a graph has, reads no file itself.
- */
+/** Undefined after reporting why they do not make a model. */
 async function readFiles(): Promise<ModelFiles | undefined> {
-  const folder = dirname(setup.modelFile)
   try {
-    const model = await readHashed(setup.modelFile, setup.sha256)
-    if (!refersOnlyTo(model, new Set(setup.external.map(({ file }) => file)))) return undefined
-    const weights = setup.external.map(async ({ file, sha256 }) => {
-      return { path: file, data: await readHashed(join(folder, file), sha256) }
-    })
-    return { model, weights: await Promise.all(weights) }
+    return await readModelFiles(setup)
   } catch (error) {
-    reply({ kind: 'refused', code: 'model-corrupt', reason: messageOf(error) })
+    const reason = messageOf(error)
+    if (error instanceof StrangeWeights) {
+      reply({ kind: 'refused', code: 'external-data', reason, references: error.references })
+    } else reply({ kind: 'refused', code: 'model-corrupt', reason })
     return undefined
   }
-}
-
-async function readHashed(file: string, expected: string): Promise<Uint8Array> {
-  const bytes = await readFile(file)
-  const sha256 = createHash('sha256').update(bytes).digest('hex')
-  if (sha256 === expected) return bytes
-  throw new Error(
-    `${file === setup.modelFile ? 'its SHA-256' : `the SHA-256 of ${file}`} is ${sha256}, expected ${expected}`,
-  )
-}
-
-/**
- * Whether the graph keeps no weights in other files than `files`; if it does, says so.
- * @throws Error where the bytes are no ONNX model
- */
-function refersOnlyTo(model: Uint8Array, files: ReadonlySet<string>): boolean {
-  let references: ReturnType<typeof externalReferences>
-  try {
-    references = externalReferences(model)
-  } catch (error) {
-    throw new Error(`it is no ONNX model, or only a part of one: ${messageOf(error)}`)
-  }
-  const stranger = references.find(({ location }) => !files.has(location))
-  if (stranger === undefined) return true
-  const { tensor, location } = stranger
-  const where = /^([/\\]|[A-Za-z]:)|(^|[/\\])\.\.([/\\]|$)/.test(location)
-    ? 'which leads out of the bundle'
-    : 'which model.json does not list under "external"'
-  const reason = `its tensor "${tensor}" keeps its weights in the file "${location}", ${where}`
-  reply({ kind: 'refused', code: 'external-data', reason, references })
-  return false
 }
 
 function serve(opened: InferenceSession): void {
