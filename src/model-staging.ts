@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { copyFile, mkdir, mkdtemp, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, mkdtemp, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { messageOf, SluiceError } from './core/errors.ts'
@@ -36,10 +36,15 @@ export class Staging {
     return join(this.directory, name)
   }
 
-  /** Copies a file, and shares its blocks where the file system can. @throws SluiceError `invalid-config` naming it */
+  /**
+   * Copies a file, and shares its blocks where the file system can. Whoever reads the store may read the copy: exporters
+   * write weights for their own user only.
+   * @throws SluiceError `invalid-config` naming the file
+   */
   async take(from: string, name: string): Promise<void> {
     try {
       await copyFile(from, this.pathOf(name), constants.COPYFILE_FICLONE)
+      await chmod(this.pathOf(name), 0o644)
     } catch (error) {
       throw new SluiceError('invalid-config', `${from} cannot be read: ${messageOf(error)}`, { cause: error })
     }
