@@ -6,7 +6,7 @@ import type { GoldenSample, ModelSpec } from './core/model.ts'
 import type { PoolTelemetry } from './core/telemetry.ts'
 import { parseSessions } from './inference/placement.ts'
 import { createSessionPool, type OnnxSessionPool, SLOTS_PER_SESSION } from './inference/pool.ts'
-import { openStore } from './models/open-store.ts'
+import { openStore, type StoreSettings } from './models/open-store.ts'
 import { originOf, verify } from './models/verification.ts'
 
 /** A model version that is loaded, verified, and ready to run. */
@@ -33,12 +33,10 @@ export function slotsOfEach(sessions: number): number {
   return sessions + 1 + PROBE_SLOTS
 }
 
-type ModelSettings = Pick<
-  Settings,
-  'modelStore' | 'modelVersion' | 'sessions' | 'intraOpThreads' | 'maxBatchSize' | 'runTimeoutMs'
-> & {
-  readonly modelName: string
-}
+type ModelSettings = Pick<Settings, 'modelVersion' | 'sessions' | 'intraOpThreads' | 'maxBatchSize' | 'runTimeoutMs'> &
+  StoreSettings & {
+    readonly modelName: string
+  }
 
 /** Who hears of the sessions, from their start on. */
 interface ModelTools {
@@ -65,7 +63,7 @@ export async function openModel(
 ): Promise<ServedModel> {
   const { log, clock, onCondition, openTimeoutMs, threadUrl } = tools
   const sessions = parseSessions(settings.sessions)
-  const bundle = await openStore(settings).find(settings.modelName, settings.modelVersion)
+  const bundle = await openStore(settings, { log, clock }).find(settings.modelName, settings.modelVersion)
   const { intraOpThreads, maxBatchSize, runTimeoutMs } = settings
   const { modelFile, spec } = bundle
   const version = { model: spec.name, version: spec.version }

@@ -55,7 +55,7 @@ type Extra = ReturnType<typeof parseOptions<typeof OPTIONS>>['extra']
 const ONNX_OPTIONS = ['name', 'version', 'onnx', 'features', 'metadata', 'golden', 'allow-external-data'] as const
 
 async function add(extra: Extra, settings: Settings & CheckSettings, tools: CheckTools): Promise<AddedModel> {
-  const store = openStore(settings)
+  const store = openStore(settings, tools)
   if (extra.from === undefined) return addOnnx(store, sourceOf(extra), settings, tools)
   const idle = ONNX_OPTIONS.find(option => extra[option] !== undefined)
   if (idle === undefined) return addFolder(store, extra.from, settings, tools)

@@ -2,6 +2,7 @@ import { loadSettings } from '../config/load.ts'
 import { parseOptions } from '../config/options.ts'
 import { openStore } from '../models/open-store.ts'
 import { type Command, refusePositionals } from './command.ts'
+import { STORE_TOOLS } from './model-settings.ts'
 
 export const modelList: Command = {
   usage: 'sluice model list [--json]',
@@ -15,7 +16,7 @@ Example:
     const { settings: options, extra, positionals } = parseOptions(argv, { json: 'boolean' })
     refusePositionals(positionals, modelList.usage)
     const { settings } = loadSettings({ options, env, dotenvFile })
-    const models = await openStore(settings).list()
+    const models = await openStore(settings, STORE_TOOLS).list()
     if (extra.json) return print(JSON.stringify(models, null, 2))
     if (models.length === 0)
       return print(`${settings.modelStore} has no models; add one: ${modelList.usage.replace('list', 'add')}`)

@@ -6,6 +6,9 @@ import { silentLog } from '../core/log.ts'
 import type { CheckSettings, CheckTools } from '../model-check.ts'
 import type { CommandContext } from './command.ts'
 
+/** For `openStore`, in commands that print what they found. */
+export const STORE_TOOLS = { log: silentLog, clock: systemClock }
+
 /** Longer than any model takes on a CPU; TensorRT may build an engine for longer. */
 const DEFAULT_OPEN_TIMEOUT_MS = 120_000
 
@@ -24,7 +27,7 @@ export function loadForChecks(
   const { settings, sources } = loadSettings({ options, env, dotenvFile })
   return {
     settings: { ...settings, schemaDirGiven: sources.schemaDir !== 'default' },
-    tools: { log: silentLog, clock: systemClock, openTimeoutMs: parseTimeout(openTimeoutMs) },
+    tools: { ...STORE_TOOLS, openTimeoutMs: parseTimeout(openTimeoutMs) },
   }
 }
 

@@ -7,6 +7,7 @@ import type { ModelBundle } from '../models/bundle.ts'
 import { openStore } from '../models/open-store.ts'
 import { originOf } from '../models/verification.ts'
 import { type Command, namedModel } from './command.ts'
+import { STORE_TOOLS } from './model-settings.ts'
 import { formatSignature, labelled } from './model-text.ts'
 
 export const modelShow: Command = {
@@ -21,7 +22,7 @@ Example:
     const { settings: options, extra, positionals } = parseOptions(argv, { version: 'string', json: 'boolean' })
     const name = namedModel(positionals, modelShow.usage)
     const { settings } = loadSettings({ options, env, dotenvFile })
-    const shown = await look(await openStore(settings).find(name, extra.version))
+    const shown = await look(await openStore(settings, STORE_TOOLS).find(name, extra.version))
     print(extra.json ? JSON.stringify(asJson(shown), null, 2) : asText(shown))
   },
 }

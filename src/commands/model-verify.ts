@@ -27,7 +27,7 @@ Example:
     } = parseOptions(context.argv, { ...CHECK_OPTIONS, version: 'string' })
     const name = namedModel(positionals, modelVerify.usage)
     const { settings, tools } = loadForChecks(context, options, extra['open-timeout-ms'])
-    const store = openStore(settings)
+    const store = openStore(settings, tools)
     const { spec, checks, failure } = await checkModel(() => store.find(name, extra.version), settings, tools)
     const version = spec?.version ?? extra.version
     const title = `model "${name}"${version === undefined ? '' : `, version "${version}"`}`

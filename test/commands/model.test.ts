@@ -19,6 +19,7 @@ const IRIS_FEATURES = 'sepal_length,sepal_width,petal_length,petal_width'
 async function desk(t: TestContext, env: Record<string, string> = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-desk-'))
   t.after(() => rm(folder, { recursive: true }))
+  await watchTemporaryFiles(t)
   const store = join(folder, 'store')
   const sluice = async (...words: string[]) => {
     const { command, argv } = resolveCommand(model, words)
@@ -41,6 +42,20 @@ async function desk(t: TestContext, env: Record<string, string> = {}) {
     return { text: printed.join('\n'), error }
   }
   return { folder, store, sluice }
+}
+
+/** Fails the test if a command leaves a bundle in the folder for temporary files, in which ONNX Runtime keeps files, too. */
+async function watchTemporaryFiles(t: TestContext): Promise<void> {
+  const temporary = await mkdtemp(join(tmpdir(), 'sluice-temporary-'))
+  const { TMPDIR } = process.env
+  process.env.TMPDIR = temporary
+  t.after(async () => {
+    if (TMPDIR === undefined) delete process.env.TMPDIR
+    else process.env.TMPDIR = TMPDIR
+    const left = (await readdir(temporary)).filter(name => name.startsWith('sluice-bundle'))
+    await rm(temporary, { recursive: true })
+    assert.deepEqual(left, [])
+  })
 }
 
 const outcomes = (text: string) =>

@@ -7,7 +7,7 @@ import { systemClock } from '../../src/core/clock.ts'
 import type { SluiceError } from '../../src/core/errors.ts'
 import { silentLog } from '../../src/core/log.ts'
 import { checkModel, type ModelCheck } from '../../src/model-check.ts'
-import { openStore } from '../../src/models/open-store.ts'
+import { FolderStore } from '../../src/models/store.ts'
 import { openModel } from '../../src/serving.ts'
 import { Openings } from '../inference/openings.ts'
 import { type Manifest, temporaryStore, writeBundle } from './bundle-folder.ts'
@@ -211,6 +211,8 @@ const settings = {
   requestTimeoutMs: 1_000,
   maxRecordBytes: 1_000,
   allowNonFinite: false,
+  modelStoreTimeoutMs: 1_000,
+  modelCacheDir: '.cache/models',
 } as const
 
 describe('a broken bundle', { timeout: 60_000 }, () => {
@@ -219,7 +221,7 @@ describe('a broken bundle', { timeout: 60_000 }, () => {
   it('is none while nothing is wrong', async t => {
     const { store } = await prepare(t)
     const tools = { log: silentLog, clock: systemClock, openTimeoutMs: 60_000 }
-    const report = await checkModel(() => openStore({ modelStore: store }).find('sums'), settings, tools)
+    const report = await checkModel(() => new FolderStore(store).find('sums'), settings, tools)
     assert.equal(report.failure, undefined)
     assert.deepEqual(
       report.checks.map(({ outcome }) => outcome),
@@ -237,7 +239,7 @@ describe('a broken bundle', { timeout: 60_000 }, () => {
       const tools = { log: silentLog, clock: hangs ? impatient : systemClock, openTimeoutMs: hangs ? 500 : 60_000 }
       const { threadUrl } = openings
       const version = what === 'the folder has no files' ? '2' : '1'
-      const find = () => openStore({ modelStore: store }).find('sums', version)
+      const find = () => new FolderStore(store).find('sums', version)
 
       const verifies = async () => {
         const report = await checkModel(find, settings, { ...tools, threadUrl })
