@@ -15,9 +15,12 @@ const onnx = (name: string) => join(root, 'test/fixtures/onnx', `${name}.onnx`)
 const IRIS = join(root, 'models/iris-classifier/1')
 const IRIS_FEATURES = 'sepal_length,sepal_width,petal_length,petal_width'
 
+/** As it was at first: tests have one of their own. */
+const TEMPORARY = tmpdir()
+
 /** An empty folder with a store in it, and the command line on that store, without leaving this process. */
 async function desk(t: TestContext, env: Record<string, string> = {}) {
-  const folder = await mkdtemp(join(tmpdir(), 'sluice-desk-'))
+  const folder = await mkdtemp(join(TEMPORARY, 'sluice-desk-'))
   t.after(() => rm(folder, { recursive: true }))
   await watchTemporaryFiles(t)
   const store = join(folder, 'store')
@@ -46,12 +49,10 @@ async function desk(t: TestContext, env: Record<string, string> = {}) {
 
 /** Fails the test if a command leaves a bundle in the folder for temporary files, in which ONNX Runtime keeps files, too. */
 async function watchTemporaryFiles(t: TestContext): Promise<void> {
-  const temporary = await mkdtemp(join(tmpdir(), 'sluice-temporary-'))
-  const { TMPDIR } = process.env
+  const temporary = await mkdtemp(join(TEMPORARY, 'sluice-temporary-'))
   process.env.TMPDIR = temporary
   t.after(async () => {
-    if (TMPDIR === undefined) delete process.env.TMPDIR
-    else process.env.TMPDIR = TMPDIR
+    process.env.TMPDIR = TEMPORARY
     const left = (await readdir(temporary)).filter(name => name.startsWith('sluice-bundle'))
     await rm(temporary, { recursive: true })
     assert.deepEqual(left, [])
