@@ -37,7 +37,8 @@ export function runtimeVersion(): string {
  */
 export async function measureExport(name: string): Promise<MeasuredExport> {
   const golden = await (await new FolderStore(STORE).find(name)).golden()
-  const settings = { modelStore: STORE, modelName: name, modelVersion: undefined, sessions: 'cpu', intraOpThreads: 1 }
+  const store = { modelStore: STORE, modelStoreTimeoutMs: 10_000, modelCacheDir: '' }
+  const settings = { ...store, modelName: name, modelVersion: undefined, sessions: 'cpu', intraOpThreads: 1 }
   const tools = { log: silentLog, clock: systemClock }
   const { spec, pool, close } = await openModel({ ...settings, maxBatchSize: 64, runTimeoutMs: 60_000 }, tools)
   try {

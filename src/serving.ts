@@ -7,7 +7,7 @@ import type { PoolTelemetry } from './core/telemetry.ts'
 import { parseSessions } from './inference/placement.ts'
 import { createSessionPool, type OnnxSessionPool, SLOTS_PER_SESSION } from './inference/pool.ts'
 import { openStore, type StoreSettings } from './models/open-store.ts'
-import { verify } from './models/verification.ts'
+import { originOf, verify } from './models/verification.ts'
 
 /** A model version that is loaded, verified, and ready to run. */
 export interface ServedModel {
@@ -45,6 +45,10 @@ interface ModelTools {
   readonly telemetry?: (version: { readonly model: string; readonly version: string }) => PoolTelemetry
   /** See `SessionPoolOptions`. */
   readonly onCondition?: (error: SluiceError | undefined) => void
+  /** See `SessionPoolOptions`. */
+  readonly openTimeoutMs?: number
+  /** See `SessionPoolOptions`. */
+  readonly threadUrl?: URL
 }
 
 /**
@@ -58,7 +62,7 @@ export async function openModel(
   tools: ModelTools,
   slotsFor: (sessions: number) => number = slotsOfOne,
 ): Promise<ServedModel> {
-  const { log, clock, onCondition } = tools
+  const { log, clock, onCondition, openTimeoutMs, threadUrl } = tools
   const sessions = parseSessions(settings.sessions)
   const bundle = await openStore(settings, { log, clock }).find(settings.modelName, settings.modelVersion)
   const { intraOpThreads, maxBatchSize, runTimeoutMs } = settings
@@ -74,12 +78,15 @@ export async function openModel(
     runTimeoutMs,
     log,
     clock,
+    ...(openTimeoutMs === undefined ? {} : { openTimeoutMs }),
+    ...(threadUrl === undefined ? {} : { threadUrl }),
     telemetry: tools.telemetry?.(version),
     onCondition,
   })
   try {
     const { samples, providers } = await verify(bundle, pool)
-    if (samples > 0) log.info({ ...version, samples, providers }, 'the model repeats its golden samples')
+    if (samples > 0)
+      log.info({ ...version, samples, providers }, `the model repeats its golden samples; ${originOf(spec)}`)
     else
       log.warn(
         version,

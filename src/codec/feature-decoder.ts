@@ -1,12 +1,14 @@
 import { readFile } from 'node:fs/promises'
 import type { Clock } from '../core/clock.ts'
 import type { FeatureDecoder } from '../core/codec.ts'
-import { messageOf, SluiceError } from '../core/errors.ts'
+import { messageOf, type RecordFault, SluiceError } from '../core/errors.ts'
+import { compileSchema } from './avro-value.ts'
 import type { DecoderOptions } from './decoder-options.ts'
 import { FramedAvroDecoder } from './framed-avro-decoder.ts'
 import { JsonDecoder } from './json-decoder.ts'
 import { RawAvroDecoder } from './raw-avro-decoder.ts'
 import type { SchemaSource } from './schema-source.ts'
+import { isReader } from './union-reader.ts'
 
 /** How the values of input records are written, and what is needed to read them. */
 export type InputFormat =
@@ -30,6 +32,15 @@ export function createFeatureDecoder(options: DecoderOptions & InputFormat): Fea
     case 'json':
       return new JsonDecoder(options)
   }
+}
+
+/**
+ * Why no record of a writer schema can be decoded for a model: a feature that it has no field for, or of a type that the
+ * tensor does not take. Undefined when it can. `label` names the schema.
+ */
+export function schemaFault(schema: string, label: string, options: DecoderOptions): RecordFault | undefined {
+  const compiled = compileSchema(schema, label, options)
+  return isReader(compiled) ? undefined : compiled
 }
 
 /**

@@ -5,6 +5,7 @@ import { UnknownIds } from './unknown-ids.ts'
 
 const CONTENT_TYPE = 'application/vnd.schemaregistry.v1+json'
 const SCHEMA_NOT_FOUND = 40403
+const SUBJECT_NOT_FOUND = 40401
 
 /** How long an unknown id stays unknown before the registry is asked again. */
 const REMEMBER_UNKNOWN_MS = 30_000
@@ -88,6 +89,21 @@ export class SchemaRegistry implements SchemaSource {
     }
     this.#known.set(id, schema)
     return schema
+  }
+
+  /**
+   * The latest schema of a subject, or undefined when the registry has no such subject.
+   * @throws SluiceError `registry-unreachable`; `unusable-schema` when it is no Avro
+   */
+  async latest(subject: string): Promise<{ readonly id: number; readonly schema: string } | undefined> {
+    const answer = await this.#request('GET', `/subjects/${encodeURIComponent(subject)}/versions/latest`)
+    const { id, schema, schemaType = 'AVRO' } = answer.body
+    if (answer.status === 404 && answer.body.error_code === SUBJECT_NOT_FOUND) return undefined
+    if (answer.status !== 200 || typeof schema !== 'string' || typeof id !== 'number') {
+      throw this.#unreachable(`did not give the schema of ${subject}, but answered ${answer.text}`)
+    }
+    if (schemaType !== 'AVRO') throw unusable(id, `is of type ${String(schemaType)}; expected AVRO`)
+    return { id, schema }
   }
 
   #noteUnknown(id: number): void {

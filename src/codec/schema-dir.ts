@@ -36,6 +36,11 @@ export class SchemaDir implements SchemaSource {
     this.#log = log
   }
 
+  /** Schemas by id, as they were read last. */
+  get schemas(): ReadonlyMap<number, string> {
+    return this.#schemas
+  }
+
   async find(id: number): Promise<string | undefined> {
     const known = this.#schemas.get(id)
     if (known !== undefined) return known

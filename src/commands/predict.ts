@@ -5,7 +5,7 @@ import { systemClock } from '../core/clock.ts'
 import { SluiceError } from '../core/errors.ts'
 import { silentLog } from '../core/log.ts'
 import type { FeatureSpec, ModelSpec } from '../core/model.ts'
-import { packObject, unpackRow } from '../core/rows.ts'
+import { packObject, placeFeature, unpackRow } from '../core/rows.ts'
 import { openModel, type ServedModel } from '../serving.ts'
 import type { Command } from './command.ts'
 
@@ -72,7 +72,7 @@ function parseRow(text: string, spec: ModelSpec): Record<string, unknown> {
   let at = 0
   for (const { feature, type } of columns) {
     const values = cells.slice(at, at + feature.length).map(cell => parseCell(cell, type, feature))
-    place(features, feature.name.split('.'), feature.array ? values : values[0])
+    placeFeature(features, feature.name, feature.array ? values : values[0])
     at += feature.length
   }
   return features
@@ -93,16 +93,6 @@ function parseCell(cell: string, type: string, feature: FeatureSpec): unknown {
   const value = type === 'int64' && /^-?\d+$/.test(cell) ? BigInt(cell) : Number(cell)
   if (cell !== '' && !Number.isNaN(value) && type !== 'bool') return value
   throw new SluiceError('invalid-config', `"${cell}" is no ${type}, which feature "${feature.name}" takes`)
-}
-
-/** Puts a value under a dotted name. */
-function place(target: Record<string, unknown>, path: readonly string[], value: unknown): void {
-  const [head, ...rest] = path
-  if (rest.length === 0) target[head!] = value
-  else {
-    target[head!] ??= {}
-    place(target[head!] as Record<string, unknown>, rest, value)
-  }
 }
 
 function namesOf(columns: readonly { feature: FeatureSpec }[]): string {

@@ -166,6 +166,24 @@ export const ERRORS = {
     'A file of the bundle is missing, cannot be read, breaks the format of docs/models.md, or does not match its hash.',
     'Correct what the message names; if the bundle was right where it was made, copy it again.',
   ),
+  'external-data': row(
+    'start',
+    'exit',
+    'model.onnx keeps weights in other files, which the bundle does not list, or which lie outside of it.',
+    'Export the model as one file; or let `sluice model add --allow-external-data` take the files along, if they lie beside it.',
+  ),
+  'model-unsupported': row(
+    'start',
+    'exit',
+    'The model takes or gives something that Sluice cannot carry: no tensor, another element type, rows of open size.',
+    'Export it as the message says.',
+  ),
+  'schema-misfit': row(
+    'start',
+    'exit',
+    'The schema of the input records lacks a feature of the model, or has it in a type that the tensor does not take.',
+    'Correct the schema, name the features after its fields, or give a feature a default in model.json.',
+  ),
   'model-exists': row(
     'start',
     'exit',

@@ -22,6 +22,26 @@ export interface InputSpec extends RowSpec {
 export interface OutputSpec extends RowSpec {
   /** Field name in the prediction: an Avro name. */
   readonly field: string
+  /** Stands in for the tolerance of the model. */
+  readonly tolerance?: Tolerance
+}
+
+/** A file beside model.onnx that holds weights of the graph. */
+export interface ExternalFile {
+  /** A plain file name, by which the graph refers to it. */
+  readonly file: string
+  /** 64 hex digits. */
+  readonly sha256: string
+}
+
+/**
+ * Who made the golden samples. `trainer`: the library that trained the model. `self-made`: the model itself, when it was
+ * added to a store; they show that a machine computes what that one did, and nothing of the conversion.
+ */
+export interface GoldenOrigin {
+  readonly origin: 'trainer' | 'self-made'
+  /** Where, for people: provider, platform, runtime. */
+  readonly madeOn?: string
 }
 
 /** What training said about itself; kept as it is, shown to people, never interpreted by the worker. */
@@ -37,7 +57,11 @@ export interface ModelSpec {
   readonly outputs: readonly OutputSpec[]
   /** Rows a run: a number where the graph fixes the batch dimension, otherwise null. */
   readonly fixedBatch: number | null
+  /** Weights that lie outside of model.onnx; left out: none do. */
+  readonly external?: readonly ExternalFile[]
   readonly tolerance: Tolerance
+  /** Left out: the trainer's. */
+  readonly golden?: GoldenOrigin
   readonly training: TrainingMetadata
 }
 

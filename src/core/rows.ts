@@ -78,6 +78,18 @@ export function packObject(
   return undefined
 }
 
+/** Puts `value` where `packObject` looks for the feature of this name: dots step into objects, made where there are none. */
+export function placeFeature(object: Record<string, unknown>, name: string, value: unknown): void {
+  const path = name.split('.')
+  const last = path.pop()!
+  let at = object
+  for (const step of path) {
+    at[step] ??= {}
+    at = at[step] as Record<string, unknown>
+  }
+  at[last] = value
+}
+
 function packFeature(
   object: Readonly<Record<string, unknown>>,
   feature: FeatureSpec,

@@ -1,4 +1,6 @@
-import type { ModelSpec } from '../core/model.ts'
+import type { ExternalFile, ModelSpec } from '../core/model.ts'
+import type { RowSpec, TensorData } from '../core/tensor.ts'
+import type { ExternalReference } from './external-data.ts'
 import type { Provider } from './placement.ts'
 import type { RunPhase } from './run-phase.ts'
 import type { GraphSignature } from './signature.ts'
@@ -9,6 +11,8 @@ export interface SessionSetup {
   readonly modelFile: string
   /** 64 hex digits: a thread opens no other bytes, also when it starts again after the file was replaced. */
   readonly sha256: string
+  /** The files of weights beside it; its graph may refer to no others. */
+  readonly external: readonly ExternalFile[]
   readonly inputs: ModelSpec['inputs']
   readonly outputs: ModelSpec['outputs']
   readonly fixedBatch: number | null
@@ -30,12 +34,25 @@ export interface RunRequest {
   readonly strings: readonly string[][]
 }
 
+/** Inspection → thread: run the graph on rows that lie in no slot. Answered with `tried` or `failed`. */
+export interface TrialRequest {
+  readonly kind: 'try'
+  readonly inputs: readonly TrialInput[]
+  /** Names of the outputs to compute. */
+  readonly outputs: readonly string[]
+}
+
+export interface TrialInput extends RowSpec {
+  /** As many rows for each input. */
+  readonly data: TensorData
+}
+
 /** Pool → thread: end, after the run that is under way, whenever that is. Its answer is no longer listened to. */
 interface CloseRequest {
   readonly kind: 'close'
 }
 
-export type SessionRequest = RunRequest | CloseRequest
+export type SessionRequest = RunRequest | TrialRequest | CloseRequest
 
 /** Thread → pool, once: the model is open. */
 interface Opened {
@@ -50,8 +67,10 @@ interface Opened {
 /** Thread → pool, once, and the thread ends: no provider opens the model, or the file is not the one asked for. */
 interface Refused {
   readonly kind: 'refused'
-  readonly code: 'model-corrupt' | 'session-failed'
+  readonly code: 'model-corrupt' | 'external-data' | 'session-failed'
   readonly reason: string
+  /** With `external-data`: all that the graph refers to. */
+  readonly references?: readonly ExternalReference[]
 }
 
 /** Thread → pool: the outputs lie in the slot. */
@@ -68,4 +87,11 @@ interface Failed {
   readonly reason: string
 }
 
-export type SessionReply = Opened | Refused | Finished | Failed
+/** Thread → inspection: the graph ran. */
+interface Tried {
+  readonly kind: 'tried'
+  /** The shape of each output, in the order of the request. */
+  readonly shapes: readonly (readonly number[])[]
+}
+
+export type SessionReply = Opened | Refused | Finished | Failed | Tried

@@ -16,7 +16,7 @@ import { LeftBehind, MOST_HUNG } from './left-behind.ts'
 import { type Placement, threadsPerSession } from './placement.ts'
 import type { LendablePool } from './pool-server.ts'
 import { availableProviders, usablePlacements } from './providers.ts'
-import { Session } from './session.ts'
+import { openedTooLate, Session } from './session.ts'
 import { checkSignature, type GraphSignature } from './signature.ts'
 import { type SharedSlot, slotCapacity, TensorSlots } from './slots.ts'
 
@@ -39,6 +39,8 @@ export interface SessionPoolOptions {
   readonly runTimeoutMs: number
   /** Default: two for each session. */
   readonly slots?: number
+  /** Within this all sessions must have the model open; 0, the default, for any time. */
+  readonly openTimeoutMs?: number
   /** Shared memory of one slot at most, in bytes. Default: 64 MiB. */
   readonly slotBytes?: number
   readonly log: Log
@@ -62,8 +64,8 @@ export interface OnnxSessionPool extends LendablePool {
 /**
  * Opens a model in as many threads as there are placements, all at once. Waits as long as they take, which is said in the
  * log and to `onCondition`; but not for the others once one has failed.
- * @throws SluiceError `provider-unavailable`, `session-failed`, `model-corrupt` (model.onnx is missing or has another
- *   hash than `spec`) or `model-signature`; within seconds, and no thread is left then but those that hang.
+ * @throws SluiceError `provider-unavailable`, `session-failed`, `model-corrupt` (a file is missing, or has another hash
+ *   than `spec` says), `external-data` or `model-signature`; within seconds, and no thread is left then but those that hang.
  */
 export async function createSessionPool(options: SessionPoolOptions): Promise<OnnxSessionPool> {
   const { spec, modelFile, log } = options
@@ -72,7 +74,7 @@ export async function createSessionPool(options: SessionPoolOptions): Promise<On
   const threads = threadsPerSession(options.intraOpThreads, usable, availableParallelism())
   const pool = new Pool(options, usable, threads)
   try {
-    checkSignature(modelFile, spec, await pool.start())
+    checkSignature(modelFile, spec, await within(options, pool.start()))
   } catch (error) {
     await pool.close()
     throw error
@@ -81,6 +83,16 @@ export async function createSessionPool(options: SessionPoolOptions): Promise<On
   for (const provider of providers) options.telemetry?.sessionOpened(provider)
   log.info({ model: spec.name, version: spec.version, size, providers, threads, rows }, 'The session pool is open')
   return pool
+}
+
+/** What opening the sessions came to, unless that takes longer than `openTimeoutMs`. */
+function within(options: SessionPoolOptions, opening: Promise<GraphSignature>): Promise<GraphSignature> {
+  const { openTimeoutMs = 0, modelFile, clock } = options
+  if (openTimeoutMs === 0) return opening
+  return new Promise((resolve, reject) => {
+    const timer = clock.after(openTimeoutMs, () => reject(openedTooLate(modelFile, openTimeoutMs)))
+    opening.then(resolve, reject).finally(() => timer.cancel())
+  })
 }
 
 interface Waiting {
@@ -129,11 +141,11 @@ class Pool implements OnnxSessionPool {
       onTooMany: () => options.onCondition?.(tooManyHang(this.hung)),
     })
     this.#sessions = placements.map((providers, index): Session => {
-      const { sha256, inputs, outputs, fixedBatch } = spec
+      const { sha256, external = [], inputs, outputs, fixedBatch } = spec
       const { shared: slots } = this.#slots
       const session = new Session({
         index,
-        setup: { modelFile, sha256, inputs, outputs, fixedBatch, capacity, slots, providers, threads },
+        setup: { modelFile, sha256, external, inputs, outputs, fixedBatch, capacity, slots, providers, threads },
         threadUrl,
         runTimeoutMs,
         log,

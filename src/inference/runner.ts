@@ -75,7 +75,7 @@ export class Runner {
  * a Float16Array, yet the constructor makes one of it wherever the engine knows that class. So the constructor sees
  * numbers, and the binding, which goes by the name alone, half floats. What comes out is a Float16Array in any case.
  */
-function tensorOf(type: ElementType, data: TensorData, dims: number[]): Tensor {
+export function tensorOf(type: ElementType, data: TensorData, dims: number[]): Tensor {
   if (!(data instanceof Float16Array)) return new Tensor(type, data as Tensor.DataType, dims)
   const bits = new Tensor('uint16', new Uint16Array(data.buffer, data.byteOffset, data.length), dims)
   return Object.assign(bits, { type })

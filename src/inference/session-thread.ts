@@ -2,17 +2,16 @@
  * The worker thread of one session: opens the model, says so, then runs what it is sent, one message at a time.
  * A thread of its own, because both `InferenceSession.create` and `run` of onnxruntime-node block theirs.
  */
-import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { InferenceSession } from 'onnxruntime-node'
 import { messageOf } from '../core/errors.ts'
 import type { TensorSlot } from '../core/tensor.ts'
-import type { RunRequest, SessionReply, SessionRequest, SessionSetup } from './messages.ts'
+import type { RunRequest, SessionReply, SessionRequest, SessionSetup, TrialRequest } from './messages.ts'
+import { type ModelFiles, readModelFiles, StrangeWeights } from './model-files.ts'
 import { labelOf } from './placement.ts'
 import { sessionOptions } from './providers.ts'
 import { leave } from './run-phase.ts'
-import { Runner } from './runner.ts'
+import { Runner, tensorOf } from './runner.ts'
 import type { GraphValue } from './signature.ts'
 import { putStrings, takeStrings, viewSlot } from './slots.ts'
 
@@ -25,12 +24,13 @@ else serve(session)
 
 /** Opens the model on the first provider that takes it, and reports which; undefined after reporting that none did. */
 async function open(): Promise<InferenceSession | undefined> {
-  const model = await readModel()
-  if (model === undefined) return undefined
+  const files = await readFiles()
+  if (files === undefined) return undefined
   const refusals: string[] = []
   for (const provider of setup.providers) {
     try {
-      const opened = await InferenceSession.create(model, sessionOptions(provider, setup.threads))
+      const options = { ...sessionOptions(provider, setup.threads), externalData: files.weights }
+      const opened = await InferenceSession.create(files.model, options)
       const signature = { inputs: opened.inputMetadata.map(graphValue), outputs: opened.outputMetadata.map(graphValue) }
       reply({ kind: 'opened', provider: labelOf(provider), passedOver: refusals, signature })
       return opened
@@ -42,17 +42,17 @@ async function open(): Promise<InferenceSession | undefined> {
   return undefined
 }
 
-/** The bytes of model.onnx. Opening these bytes, not the file, makes sure that what was hashed is what serves. */
-async function readModel(): Promise<Uint8Array | undefined> {
+/** Undefined after reporting why they do not make a model. */
+async function readFiles(): Promise<ModelFiles | undefined> {
   try {
-    const bytes = await readFile(setup.modelFile)
-    const sha256 = createHash('sha256').update(bytes).digest('hex')
-    if (sha256 === setup.sha256) return bytes
-    reply({ kind: 'refused', code: 'model-corrupt', reason: `its SHA-256 is ${sha256}, expected ${setup.sha256}` })
+    return await readModelFiles(setup)
   } catch (error) {
-    reply({ kind: 'refused', code: 'model-corrupt', reason: messageOf(error) })
+    const reason = messageOf(error)
+    if (error instanceof StrangeWeights) {
+      reply({ kind: 'refused', code: 'external-data', reason, references: error.references })
+    } else reply({ kind: 'refused', code: 'model-corrupt', reason })
+    return undefined
   }
-  return undefined
 }
 
 function serve(opened: InferenceSession): void {
@@ -61,8 +61,23 @@ function serve(opened: InferenceSession): void {
   port.on('message', (request: SessionRequest) => {
     // Without the port the thread ends by itself, once the run that is under way has left the runtime.
     if (request.kind === 'close') port.close()
+    else if (request.kind === 'try') void tryRows(opened, request)
     else void run(runner, slots[request.slot]!, request)
   })
+}
+
+/** Runs rows that lie in no slot, and says only what shapes come out. */
+async function tryRows(opened: InferenceSession, { inputs, outputs }: TrialRequest): Promise<void> {
+  try {
+    const feeds = inputs.map(input => {
+      const rows = input.data.length / input.width
+      return [input.tensor, tensorOf(input.type, input.data, [rows, ...input.rowShape])]
+    })
+    const results = await opened.run(Object.fromEntries(feeds), outputs)
+    reply({ kind: 'tried', shapes: outputs.map(name => results[name]!.dims) })
+  } catch (error) {
+    reply({ kind: 'failed', reason: messageOf(error) })
+  }
 }
 
 async function run(runner: Runner, slot: TensorSlot, { first, rows, strings }: RunRequest): Promise<void> {

@@ -326,10 +326,25 @@ export class Session {
 
   #refusal({ code, reason }: Reply<'refused'>): string {
     const { modelFile } = this.#options.setup
-    return code === 'model-corrupt' ? `${modelFile} cannot be used: ${reason}` : this.#startFailure(reason)
+    return refusalOf(modelFile, code, reason)
   }
 
   #startFailure(reason: string): string {
-    return `ONNX Runtime could not open ${this.#options.setup.modelFile}: ${reason}`
+    return refusalOf(this.#options.setup.modelFile, 'session-failed', reason)
   }
+}
+
+/** Why a thread did not open the model, for people. */
+export function refusalOf(modelFile: string, code: Reply<'refused'>['code'], reason: string): string {
+  return code === 'session-failed'
+    ? `ONNX Runtime could not open ${modelFile}: ${reason}`
+    : `${modelFile} cannot be used: ${reason}`
+}
+
+/** The error of an opening that was given a limit and took longer. Its thread is left behind. */
+export function openedTooLate(modelFile: string, timeoutMs: number): SluiceError {
+  const message =
+    `ONNX Runtime did not open ${modelFile} within ${timeoutMs} ms; it was given up. ` +
+    'If it is only slow (an engine that TensorRT builds, a very large graph), allow it more time'
+  return new SluiceError('session-failed', message)
 }

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../core/clock.ts'
 import { messageOf, SluiceError } from '../core/errors.ts'
-import type { RunRequest, SessionReply, SessionRequest, SessionSetup } from './messages.ts'
+import type { RunRequest, SessionReply, SessionRequest, SessionSetup, TrialRequest } from './messages.ts'
 import { labelOf } from './placement.ts'
 import { threadBegins, threadEnded, threadHangs } from './process-end.ts'
 import { abandon, enter, leave, newPhase } from './run-phase.ts'
@@ -43,7 +43,7 @@ export class Thread {
     })
   }
 
-  run(request: RunRequest): void {
+  run(request: RunRequest | TrialRequest): void {
     enter(this.#phase)
     this.#send(request)
   }

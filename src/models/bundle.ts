@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { lstat, readFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { messageOf, SluiceError } from '../core/errors.ts'
@@ -9,8 +9,10 @@ import { JsonField } from './json-field.ts'
 import { parseManifest } from './manifest.ts'
 
 export const MANIFEST_FILE = 'model.json'
-const MODEL_FILE = 'model.onnx'
-const GOLDEN_FILE = 'golden.jsonl'
+export const MODEL_FILE = 'model.onnx'
+export const GOLDEN_FILE = 'golden.jsonl'
+/** Histograms of the training data; kept with the bundle. */
+export const BASELINE_FILE = 'baseline.json'
 
 /** A model version in a folder: its description, and where its files are. */
 export interface ModelBundle {
@@ -26,10 +28,10 @@ export interface ModelBundle {
 }
 
 /**
- * Reads and checks a bundle, the folder `<store>/<name>/<version>`. The names of its files are fixed, so that nothing
- * in model.json can point out of the folder.
+ * Reads and checks a bundle, the folder `<store>/<name>/<version>`. The names of its files are fixed, or plain names, so
+ * that nothing in model.json can point out of the folder. What model.onnx itself points to is looked at by whoever opens it.
  * @throws SluiceError `model-corrupt`: a file is missing or damaged, model.json breaks its format or belongs to another
- *   folder, or the hash of model.onnx is not the one that model.json has.
+ *   folder, or a file has not the hash that model.json says.
  */
 export async function readBundle(directory: string): Promise<ModelBundle> {
   const manifestFile = join(directory, MANIFEST_FILE)
@@ -37,6 +39,7 @@ export async function readBundle(directory: string): Promise<ModelBundle> {
   checkPlace(manifestFile, spec, resolve(directory))
   const modelFile = join(directory, MODEL_FILE)
   await checkHash(modelFile, spec.sha256)
+  for (const { file, sha256 } of spec.external ?? []) await checkExternal(join(directory, file), sha256)
   return { spec, directory, modelFile, golden: () => readGolden(join(directory, GOLDEN_FILE), spec) }
 }
 
@@ -51,14 +54,28 @@ function checkPlace(manifestFile: string, { name, version }: ModelSpec, director
   )
 }
 
-async function checkHash(file: string, expected: string): Promise<void> {
+/** A link among the weights could lead out of the bundle, and to something else tomorrow. */
+async function checkExternal(file: string, sha256: string): Promise<void> {
+  const stats = await lstat(file).catch(error => Promise.reject(unreadable(file, error)))
+  if (!stats.isFile()) {
+    throw new SluiceError('model-corrupt', `${file} is no file but a link or a folder; copy the weights there`)
+  }
+  await checkHash(file, sha256)
+}
+
+/** The SHA-256 of a file in hex digits. @throws SluiceError `model-corrupt` when it cannot be read. */
+export async function hashFile(file: string): Promise<string> {
   const hash = createHash('sha256')
   try {
     await pipeline(createReadStream(file), hash)
   } catch (error) {
     throw unreadable(file, error)
   }
-  const found = hash.digest('hex')
+  return hash.digest('hex')
+}
+
+async function checkHash(file: string, expected: string): Promise<void> {
+  const found = await hashFile(file)
   if (found === expected) return
   throw new SluiceError(
     'model-corrupt',

@@ -1,15 +1,31 @@
-import type { FeatureSpec, InputSpec, ModelSpec, OutputSpec } from '../core/model.ts'
+import type { ExternalFile, FeatureSpec, GoldenOrigin, InputSpec, ModelSpec, OutputSpec } from '../core/model.ts'
 import { ELEMENT_TYPES, type ElementType, type RowSpec } from '../core/tensor.ts'
 import { JsonField } from './json-field.ts'
 
 /** The version of the bundle format that this code reads and `training/` writes. */
-const FORMAT = 1
+export const FORMAT = 1
 
 const LARGEST_DIMENSION = 2 ** 31 - 1
 
 /** Names and versions are folder names: no separator, no leading dot, nothing that could climb out of the store. */
 export const FOLDER_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
-const FOLDER_NAME_RULE = 'letters, digits, ".", "_" and "-", beginning with a letter or digit'
+export const FOLDER_NAME_RULE = 'letters, digits, ".", "_" and "-", beginning with a letter or digit'
+
+const FIELDS = [
+  'format',
+  'name',
+  'version',
+  'sha256',
+  'external',
+  'inputs',
+  'outputs',
+  'tolerance',
+  'golden',
+  'training',
+] as const
+
+const SHA256 = /^[0-9a-f]{64}$/
+const SHA256_RULE = '64 hex digits in lower case'
 
 /** A tensor's row, and the batch dimension that came before it: null where the graph leaves it open. */
 interface Shaped {
@@ -25,7 +41,7 @@ export function parseManifest(file: string, text: string): ModelSpec {
   const root = JsonField.parse(file, text)
   // The format first: a newer one may well have fields that are unknown here.
   root.object().format?.oneOf([FORMAT])
-  const fields = root.object(['format', 'name', 'version', 'sha256', 'inputs', 'outputs', 'tolerance', 'training'])
+  const fields = root.object(FIELDS)
   fields.format.oneOf([FORMAT])
   const inputs = fields.inputs.elements().map(parseInput)
   const outputs = fields.outputs.elements().map(parseOutput)
@@ -35,13 +51,22 @@ export function parseManifest(file: string, text: string): ModelSpec {
   return {
     name: fields.name.string(FOLDER_NAME, FOLDER_NAME_RULE),
     version: fields.version.string(FOLDER_NAME, `a string of ${FOLDER_NAME_RULE}`),
-    sha256: fields.sha256.string(/^[0-9a-f]{64}$/, '64 hex digits in lower case'),
+    sha256: fields.sha256.string(SHA256, SHA256_RULE),
     inputs: inputs.map(input => input.spec),
     outputs: outputs.map(output => output.spec),
     fixedBatch: commonBatch(root, [...inputs, ...outputs]),
+    external: fields.external.isPresent ? parseExternal(fields.external) : [],
     tolerance: parseTolerance(fields.tolerance),
+    golden: fields.golden.isPresent ? parseOrigin(fields.golden) : { origin: 'trainer' },
     training: fields.training.isPresent ? plainObject(fields.training) : {},
   }
+}
+
+/** The inputs of a model.json that is being made; throws as `parseManifest` does. */
+export function parseInputs(file: string, inputs: unknown): InputSpec[] {
+  return JsonField.parse(file, JSON.stringify(inputs))
+    .elements()
+    .map(input => parseInput(input).spec)
 }
 
 function parseInput(field: JsonField): { spec: InputSpec; batch: number | null } {
@@ -57,13 +82,15 @@ function parseInput(field: JsonField): { spec: InputSpec; batch: number | null }
 }
 
 function parseOutput(field: JsonField): { spec: OutputSpec; batch: number | null } {
-  const fields = field.object(['tensor', 'type', 'shape', 'field'])
+  const fields = field.object(['tensor', 'type', 'shape', 'field', 'tolerance'])
   const { row, batch } = parseTensor(fields)
   const avroName = fields.field.string(
     /^[A-Za-z_][A-Za-z0-9_]*$/,
     'an Avro name: letters, digits and "_", not beginning with a digit',
   )
-  return { spec: { ...row, field: avroName }, batch }
+  const spec = { ...row, field: avroName }
+  if (!fields.tolerance.isPresent) return { spec, batch }
+  return { spec: { ...spec, tolerance: parseTolerance(fields.tolerance) }, batch }
 }
 
 function parseTensor(fields: Record<'tensor' | 'type' | 'shape', JsonField>): Shaped {
@@ -82,6 +109,36 @@ function parseTensor(fields: Record<'tensor' | 'type' | 'shape', JsonField>): Sh
   const width = rowShape.reduce((product, dimension) => product * dimension, 1)
   if (width > LARGEST_DIMENSION) throw fields.shape.wrong(`at most ${LARGEST_DIMENSION} elements in a row`)
   return { row: { tensor, type, rowShape, width }, batch }
+}
+
+/** Names of the bundle's own files, which nothing else may take. */
+const OWN_FILES: ReadonlySet<string> = new Set(['model.json', 'model.onnx', 'golden.jsonl', 'baseline.json'])
+
+/**
+ * Whether a bundle may have a file of weights by this name: no folder, nothing that leads out of the bundle, nothing
+ * hidden, and not the name of another of its files.
+ */
+export function isExternalFileName(name: string): boolean {
+  return /^[^./\\\p{Cc}][^/\\\p{Cc}]{0,199}$/u.test(name) && !OWN_FILES.has(name)
+}
+
+function parseExternal(field: JsonField): ExternalFile[] {
+  const files = field.elements().map(element => {
+    const { file, sha256 } = element.object(['file', 'sha256'])
+    if (typeof file.value !== 'string' || !isExternalFileName(file.value)) {
+      throw file.wrong('the plain name of a file beside model.onnx, without folders')
+    }
+    return { file: file.value, sha256: sha256.string(SHA256, SHA256_RULE) }
+  })
+  rejectRepeats(field, files, ({ file }) => file, 'file names that differ')
+  return files
+}
+
+function parseOrigin(field: JsonField): GoldenOrigin {
+  const fields = field.object(['origin', 'madeOn'])
+  const origin = fields.origin.oneOf(['trainer', 'self-made'])
+  if (!fields.madeOn.isPresent) return { origin }
+  return { origin, madeOn: fields.madeOn.string(/./, 'a text for people') }
 }
 
 function parseBatch(field: JsonField): number {

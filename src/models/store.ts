@@ -143,9 +143,10 @@ function contents(models: readonly StoredModel[]): string {
   return `it has ${models.map(({ name, versions }) => `${name} (${versions.join(', ')})`).join(', ')}`
 }
 
+/** What may not be looked at is there: reading it says why it cannot be read. */
 async function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,
-    () => false,
+    error => !['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? ''),
   )
 }

@@ -40,6 +40,13 @@ export async function verify(bundle: ModelBundle, pool: SessionPool): Promise<Ve
   return { samples: samples.length, providers: [...providers] }
 }
 
+/** What golden samples are worth, for people. */
+export function originOf({ golden }: ModelSpec): string {
+  if (golden?.origin !== 'self-made') return 'they are of the trainer'
+  const where = golden.madeOn === undefined ? 'the one that made them' : `the one that made them (${golden.madeOn})`
+  return `they are self-made and prove only that this machine computes what ${where} did`
+}
+
 function acquireSlots(pool: SessionPool): TensorSlot[] {
   const slots: TensorSlot[] = []
   while (slots.length < pool.size) {
@@ -78,13 +85,17 @@ async function verifyBatch(
   return provider
 }
 
-/** How one output differs from its golden value, in words, or undefined. Matrices may be nested or flat. */
+/**
+ * How one output differs from its golden value, in words, or undefined. Matrices may be nested or flat. `usual` is the
+ * tolerance of the model, which an output may replace by its own.
+ */
 export function outputDifference(
   output: OutputSpec,
   expected: unknown,
   got: unknown,
-  tolerance: Tolerance,
+  usual: Tolerance,
 ): string | undefined {
+  const tolerance = output.tolerance ?? usual
   const field = `field "${output.field}"`
   if (!Array.isArray(got)) return elementDifference(field, output, expected, got, tolerance)
   const expectedElements = Array.isArray(expected) ? expected.flat(Number.POSITIVE_INFINITY) : undefined

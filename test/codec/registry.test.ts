@@ -60,6 +60,27 @@ function stoppedClock() {
   return clock
 }
 
+describe('the latest schema of a subject', () => {
+  test('is what the registry says, and undefined for a subject that it does not have', async () => {
+    handle = answer(200, { subject: 'in-value', version: 3, id: 12, schema: '"int"' })
+    assert.deepEqual(await connect().latest('in-value'), { id: 12, schema: '"int"' })
+    handle = answer(404, { error_code: 40401, message: "Subject 'a/b-value' not found." })
+    assert.equal(await connect().latest('a/b-value'), undefined)
+    assert.deepEqual(requests, [
+      'GET /apis/v7/subjects/in-value/versions/latest',
+      'GET /apis/v7/subjects/a%2Fb-value/versions/latest',
+    ])
+  })
+
+  test('is not known where the registry answers otherwise', async () => {
+    handle = answer(404, 'a page of some proxy')
+    const message = /did not give the schema of in-value, but answered 404: a page of some proxy/
+    await assert.rejects(connect().latest('in-value'), { code: 'registry-unreachable', message })
+    handle = answer(200, { id: 12, schema: '{}', schemaType: 'PROTOBUF' })
+    await assert.rejects(connect().latest('in-value'), { code: 'unusable-schema', message: /12 is of type PROTOBUF/ })
+  })
+})
+
 describe('finding a schema', () => {
   test('asks once, also when many ask at the same time', async () => {
     handle = answer(200, { schema: '"int"' })

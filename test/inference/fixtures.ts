@@ -44,6 +44,9 @@ export const rowSums = () => fixture('row-sums', { x: ['float32', [4]] }, { sum:
 /** Ten times the index, from 0 to 9; the runtime refuses any other. */
 export const lookup = () => fixture('lookup', { index: ['int64', [1]] }, { value: ['float32', [1]] })
 
+/** Twice the four numbers of each row, which the graph takes and gives as 16-bit floats. */
+export const half = () => fixture('half', { x: ['float16', [4]] }, { twice: ['float16', [4]] })
+
 export async function openPool(
   { modelFile, spec }: Fixture,
   sessions = 'cpu',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import type { TensorSlot } from '../../src/core/tensor.ts'
-import { type Fixture, fixture, lookup, openPool, recordingLog, rowSums } from './fixtures.ts'
+import { type Fixture, fixture, half, lookup, openPool, recordingLog, rowSums } from './fixtures.ts'
 
 /** A pool that closes with the test, and a slot of it. */
 async function open(t: TestContext, model: Fixture, sessions = 'cpu', options: Parameters<typeof openPool>[2] = {}) {
@@ -46,6 +46,24 @@ describe('the session pool', () => {
       [0, 1],
       [2n ** 62n + 1n, 0n],
     ])
+  })
+
+  it('carries 16-bit floats as 32-bit ones, rounded as the graph has them', async t => {
+    const { pool, slot } = await open(t, half())
+    fill(slot, 0, [0.1, -1.5, 65_504, 1e-8, 1, 2, Number.NaN, Number.NEGATIVE_INFINITY])
+    await pool.run(slot, 0, 2)
+    const twice = [...slot.outputs[0]!.data.slice(0, 8)]
+    const tenth = 2 * Math.f16round(0.1)
+    assert.deepEqual(twice, [tenth, -3, Number.POSITIVE_INFINITY, 0, 2, 4, Number.NaN, Number.NEGATIVE_INFINITY])
+  })
+
+  it('refuses a row whose number is too large for 16-bit floats, and runs on', async t => {
+    const { pool, slot } = await open(t, half())
+    fill(slot, 0, [65_520, 0, 0, 0, 1, 2, 3, 4])
+    const refused = { code: 'inference-failed', message: /65520 is too large for input "x", which takes 16-bit floats/ }
+    await assert.rejects(pool.run(slot, 0, 2), refused)
+    await pool.run(slot, 1, 1)
+    assert.deepEqual([...slot.outputs[0]!.data.slice(4, 8)], [2, 4, 6, 8])
   })
 
   it('takes strings in and out', async t => {

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { readBundle } from '../../src/models/bundle.ts'
@@ -39,9 +41,26 @@ describe('a bundle', () => {
         { tensor: 'scores', field: 'scores', type: 'float32', rowShape: [2, 2], width: 4 },
       ],
       fixedBatch: null,
+      external: [],
       tolerance: { absolute: 1e-5, relative: 1e-4 },
+      golden: { origin: 'trainer' },
       training: { dataset: 'shop', random_state: 42 },
     })
+  })
+
+  it('may carry 16-bit floats, have weights beside it, tolerances of its own for an output, and samples that are self-made', async t => {
+    const json = manifest()
+    const weights = 'the weights'
+    json.inputs[0].type = 'float16'
+    json.outputs[1].tolerance = { absolute: 0.5, relative: 0 }
+    json.external = [{ file: 'model.onnx.data', sha256: createHash('sha256').update(weights).digest('hex') }]
+    json.golden = { origin: 'self-made', madeOn: 'cpu on a desk' }
+    const files = { 'model.json': json, 'model.onnx.data': weights }
+    const { spec } = await readBundle(await writeBundle(await temporaryStore(t), 'shop', '1', files))
+    assert.equal(spec.inputs[0]!.type, 'float16')
+    assert.deepEqual(spec.outputs[1]!.tolerance, { absolute: 0.5, relative: 0 })
+    assert.deepEqual(spec.external, json.external)
+    assert.deepEqual(spec.golden, json.golden)
   })
 
   it('may fix the batch dimension, leave out training, and have no golden samples', async t => {
@@ -104,6 +123,23 @@ describe('a damaged bundle is refused', () => {
     ['training is []; expected an object', json => Object.assign(json, { training: [] })],
     ['version "2", but lies in the folder shop/1; expected shop/2', json => Object.assign(json, { version: '2' })],
     ['name is missing', json => delete json.name],
+    ['golden.origin is "me"; expected one of trainer, self-made', json => (json.golden = { origin: 'me' })],
+    ['outputs[0].tolerance.relative is missing', json => (json.outputs[0].tolerance = { absolute: 1 })],
+    ['external is []; expected an array of at least one', json => (json.external = [])],
+    ...['../w', '/w', 'a/w', 'a\\w', '.w', '..', '', 'model.onnx', 'golden.jsonl', 'a\0', 7].map(
+      file =>
+        [
+          `external[0].file is ${JSON.stringify(file)}; expected the plain name of a file beside model.onnx`,
+          (json: Manifest) => (json.external = [{ file, sha256: json.sha256 }]),
+        ] as const,
+    ),
+    [
+      'but "w" occurs twice',
+      json => {
+        const weights = { file: 'w', sha256: json.sha256 }
+        json.external = [weights, weights]
+      },
+    ],
   ]
   for (const [problem, damage] of damages) {
     it(`because ${problem}`, async t => {
@@ -131,6 +167,30 @@ describe('a damaged bundle is refused', () => {
       await refuses(readBundle(directory), file, problem)
     })
   }
+
+  const withWeights = () => ({ ...manifest(), external: [{ file: 'w', sha256: manifest().sha256 }] })
+  for (const [what, files, problem] of [
+    ['that are missing', {}, 'is missing from the bundle'],
+    [
+      'with other bytes',
+      { w: 'x' },
+      'has the SHA-256 2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881',
+    ],
+  ] as const) {
+    it(`for weights ${what}`, async t => {
+      const directory = await writeBundle(await temporaryStore(t), 'shop', '1', {
+        'model.json': withWeights(),
+        ...files,
+      })
+      await refuses(readBundle(directory), 'w', problem)
+    })
+  }
+
+  it('for weights that are a link, though to the right bytes', async t => {
+    const directory = await writeBundle(await temporaryStore(t), 'shop', '1', { 'model.json': withWeights() })
+    await symlink('model.onnx', join(directory, 'w'))
+    await refuses(readBundle(directory), 'w', 'is no file but a link or a folder')
+  })
 
   const line = JSON.stringify(golden)
   for (const [what, text, problem] of [

@@ -27,6 +27,8 @@ const open = (modelStore: string, modelName: string) =>
   openModel(
     {
       modelStore,
+      modelStoreTimeoutMs: 10_000,
+      modelCacheDir: '', // for buckets only
       modelName,
       modelVersion: undefined,
       sessions: 'cpu',

@@ -77,9 +77,12 @@ interface Setup {
   readonly answer: (input: number) => readonly Element[]
   readonly size?: number
   readonly capacity?: number
+  /** Of the output itself; the model's is 0.01 and a thousandth. */
+  readonly tolerance?: { readonly absolute: number; readonly relative: number }
 }
 
-async function setUp(t: TestContext, { type, rowShape = [], golden, answer, size = 1, capacity = 16 }: Setup) {
+async function setUp(t: TestContext, setup: Setup) {
+  const { type, rowShape = [], golden, answer, size = 1, capacity = 16, tolerance } = setup
   const lines = golden.map((y, i) => JSON.stringify({ input: { x: i + 1 }, output: { y } }))
   const directory = await writeBundle(await temporaryStore(t), 'shop', '1', {
     'model.json': {
@@ -88,7 +91,7 @@ async function setUp(t: TestContext, { type, rowShape = [], golden, answer, size
       version: '1',
       sha256: '2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881',
       inputs: [{ tensor: 'x', type: 'float64', shape: [null], features: [{ name: 'x' }] }],
-      outputs: [{ tensor: 'y', field: 'y', type, shape: [null, ...rowShape] }],
+      outputs: [{ tensor: 'y', field: 'y', type, shape: [null, ...rowShape], tolerance }],
       tolerance: { absolute: 0.01, relative: 0.001 },
     },
     'model.onnx': 'x',
@@ -117,6 +120,10 @@ describe('verification', () => {
 
   const accepted: readonly (readonly [what: string, setup: Setup])[] = [
     ['a float within the tolerance', { type: 'float64', golden: [100], answer: () => [100.1099] }],
+    [
+      'a float within the tolerance of its output, which is wider than that of the model',
+      { type: 'float64', golden: [100], answer: () => [101], tolerance: { absolute: 1, relative: 0 } },
+    ],
     ['NaN for NaN', { type: 'float32', golden: ['NaN'], answer: () => [Number.NaN] }],
     ['infinity for infinity', { type: 'float32', golden: ['-Infinity'], answer: () => [Number.NEGATIVE_INFINITY] }],
     ['a large integer', { type: 'int64', golden: ['9007199254740993'], answer: () => [2n ** 53n + 1n] }],
@@ -148,6 +155,10 @@ describe('verification', () => {
     [
       'golden sample 2: on gpu:0, field "y" is 2.5, expected 2: the difference is 0.5, allowed is 0.012',
       { type: 'float64', golden: [1, 2, 3], answer: x => [x === 2 ? 2.5 : x] },
+    ],
+    [
+      'golden sample 1: on gpu:0, field "y" is 100.1, expected 100: the difference is 0.0999',
+      { type: 'float64', golden: [100], answer: () => [100.1], tolerance: { absolute: 0.05, relative: 0 } },
     ],
     [
       'golden sample 1: on gpu:0, element 1 of field "y" is 9, expected 2: the difference is 7',
