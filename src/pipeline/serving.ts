@@ -41,8 +41,3 @@ export function armOf({ canary }: Serving, batch: RecordBatch, index: number): '
 export function versionOf({ stable, canary }: Serving, arm: Exclude<Arm, 'shadow'>): ServedVersion {
   return arm === 'stable' ? stable : canary!.version
 }
-
-/** Every version that a serving names, each once. */
-export function versionsIn({ stable, canary, shadows }: Serving): Set<ServedVersion> {
-  return new Set([stable, ...(canary === undefined ? [] : [canary.version]), ...shadows])
-}

@@ -17,7 +17,7 @@ const inspect = ({ modelFile, spec }: ReturnType<typeof lookup>, options: Partia
     ...options,
   })
 
-const row = (spec: ReturnType<typeof lookup>['spec'], data: BigInt64Array | Float32Array) => [
+const row = (spec: ReturnType<typeof lookup>['spec'], data: BigInt64Array | Float16Array) => [
   { ...spec.inputs[0]!, data },
 ]
 
@@ -47,7 +47,7 @@ describe('an inspection', { timeout: 20_000 }, () => {
     assert.deepEqual(await inspection.tryRows(row(model.spec, BigInt64Array.of(1n, 2n, 3n)), ['value']), [[3, 1]])
     const halves = await inspect(half())
     t.after(() => halves.close())
-    assert.deepEqual(await halves.tryRows(row(half().spec, new Float32Array(8)), ['twice']), [[2, 4]])
+    assert.deepEqual(await halves.tryRows(row(half().spec, new Float16Array(8)), ['twice']), [[2, 4]])
   })
 
   it('names all files that the graph refers to', async () => {
