@@ -32,6 +32,8 @@ export interface Fault {
   readonly limitMs?: number
   /** What the topics need before the workers start. */
   readonly prepare?: (stage: Stage) => Promise<void>
+  /** What else has to hold when all is at rest; returns what does not. */
+  readonly judge?: (stage: Stage) => Promise<readonly string[]>
   /** @param turn counts from 0 */
   readonly strike: (stage: Stage, turn: number) => Promise<Strike>
 }

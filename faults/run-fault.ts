@@ -40,9 +40,10 @@ export async function runFault(
       onStrike(recoveryMs.at(-1)!)
     }
     const outcome = await stage.conclude()
+    const complaints = (await fault.judge?.(stage)) ?? []
     return {
       ...about(fault),
-      ...judged(outcome, stage.answers),
+      ...judged(outcome, stage.answers, complaints),
       strikes: turns.length,
       seed,
       transactions: stage.tally.total,
@@ -72,7 +73,7 @@ function about({ name, what, limitMs }: Fault): Pick<FaultResult, 'fault' | 'wha
 }
 
 /** Every reading counts: what one of them finds is wrong. */
-function judged({ early, late, vanished }: Outcome, answers: Answers) {
+function judged({ early, late, vanished }: Outcome, answers: Answers, others: readonly string[]) {
   const all = early === undefined ? late : [early, ...late]
   const most = (kind: FaultKind) =>
     Math.max(
@@ -91,7 +92,7 @@ function judged({ early, late, vanished }: Outcome, answers: Answers) {
     doubled: most('doubled'),
     misordered: most('misordered'),
     wrong: answers.wrong,
-    otherFaults: most('torn') + most('foreign') + vanished.length + leftOpen + unseen,
-    examples: [...all.flatMap(complaints), ...gone, ...answers.examples],
+    otherFaults: most('torn') + most('foreign') + vanished.length + leftOpen + unseen + others.length,
+    examples: [...all.flatMap(complaints), ...gone, ...answers.examples, ...others],
   }
 }

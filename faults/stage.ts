@@ -13,6 +13,7 @@ import type { Fault } from './fault.ts'
 import { Generator } from './generator.ts'
 import { PRELOAD } from './preload/arm.ts'
 import type { KafkaProxy } from './proxy/kafka-proxy.ts'
+import { RolloutWitness } from './rollout-witness.ts'
 import type { Servers } from './servers.ts'
 import { Tally } from './tally.ts'
 import { Watch } from './watch.ts'
@@ -58,6 +59,7 @@ export class Stage {
   readonly struck = new Set<WorkerProcess>()
   readonly watch = new Watch(PARTITIONS)
   readonly answers = new Answers()
+  readonly rollouts = new RolloutWitness()
   readonly #fault: Fault
   /** Workers whose end was seen and meant. */
   readonly #mourned = new Set<WorkerProcess>()
@@ -268,6 +270,7 @@ export class Stage {
       prediction: batch => {
         this.watch.saw(batch)
         this.answers.prediction(batch)
+        if (this.#fault.judge !== undefined) this.rollouts.prediction(batch)
       },
       deadLetter: batch => {
         this.watch.saw(batch)

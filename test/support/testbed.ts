@@ -31,6 +31,8 @@ export class Testbed {
   readonly input: string
   readonly output: string
   readonly deadLetter: string
+  readonly rollout: string
+  readonly timeline: string
   readonly schemaDir: string
   readonly workers: WorkerProcess[] = []
   readonly #folder: string
@@ -42,6 +44,8 @@ export class Testbed {
     this.input = `${name}-features`
     this.output = `${name}-predictions`
     this.deadLetter = `${name}-features.dlq`
+    this.rollout = `${name}-rollout`
+    this.timeline = `${name}-timeline`
     this.schemaDir = schemaDir
     this.#folder = folder
     this.#env = env
@@ -69,6 +73,8 @@ export class Testbed {
       GROUP_ID: this.group,
       INPUT_TOPIC: this.input,
       OUTPUT_TOPIC: this.output,
+      ROLLOUT_TOPIC: this.rollout,
+      TIMELINE_TOPIC: this.timeline,
       MODEL_STORE,
       MODEL_NAME: this.model,
       SCHEMA_DIR: this.schemaDir,

@@ -1,0 +1,88 @@
+import { headerTexts } from '../src/audit/header-walker.ts'
+import { murmur2 } from '../src/core/murmur2.ts'
+import { COLUMNS, Column, type RecordBatch } from '../src/core/record-batch.ts'
+import { hashOfPlace, takesCanary } from '../src/core/rollout.ts'
+import type { TimelineEntry } from '../src/core/timeline.ts'
+
+const NAMES = ['source', 'model-version', 'model-arm'].map(name => Buffer.from(name))
+const MOST_EXAMPLES = 5
+
+/** What every prediction of one input partition says of itself, in three columns. */
+interface Said {
+  readonly offsets: number[]
+  /** Of the key, or of the place of a record without one. */
+  readonly hashes: number[]
+  /** Places in `labels`. */
+  readonly labels: number[]
+}
+
+/** Remembers which version and which arm answered each record, and compares that with the timeline. */
+export class RolloutWitness {
+  readonly #partitions = new Map<number, Said>()
+  /** `version arm` */
+  readonly #labels: string[] = []
+
+  prediction(batch: RecordBatch): void {
+    for (let index = 0; index < batch.count; index++) {
+      const [source, version, arm] = headerTexts(batch, index, NAMES) as [string, string, string]
+      const [, partition, offset] = source.split('/').map(Number) as [number, number, number]
+      const said = this.#of(partition)
+      said.offsets.push(offset)
+      said.hashes.push(hashOf(batch, index, partition, offset))
+      said.labels.push(this.#label(`${version} ${arm || 'stable'}`))
+    }
+  }
+
+  /** How many predictions were seen. */
+  get seen(): number {
+    return [...this.#partitions.values()].reduce((sum, { offsets }) => sum + offsets.length, 0)
+  }
+
+  /**
+   * What of the predictions is not as `timeline`, the entries of the group in their order, says: the count, and examples.
+   */
+  disagreements(timeline: readonly TimelineEntry[]): { count: number; examples: string[] } {
+    let count = 0
+    const examples: string[] = []
+    for (const [partition, { offsets, hashes, labels }] of this.#partitions) {
+      const entries = timeline.filter(entry => entry.partition === partition)
+      for (const [i, offset] of offsets.entries()) {
+        const expected = expectedAt(entries, offset, hashes[i]!)
+        const got = this.#labels[labels[i]!]!
+        if (got === expected) continue
+        count++
+        if (examples.length < MOST_EXAMPLES)
+          examples.push(`${partition}/${offset} was answered by ${got}, the timeline says ${expected}`)
+      }
+    }
+    return { count, examples }
+  }
+
+  #of(partition: number): Said {
+    let said = this.#partitions.get(partition)
+    if (said === undefined) {
+      said = { offsets: [], hashes: [], labels: [] }
+      this.#partitions.set(partition, said)
+    }
+    return said
+  }
+
+  #label(label: string): number {
+    const at = this.#labels.indexOf(label)
+    return at >= 0 ? at : this.#labels.push(label) - 1
+  }
+}
+
+function expectedAt(entries: readonly TimelineEntry[], offset: number, hash: number): string {
+  const entry = entries.findLast(each => each.offset <= offset)
+  if (entry === undefined) return 'nothing'
+  const { stable, canary } = entry
+  if (canary !== undefined && takesCanary(hash, canary.percent)) return `${canary.version} canary`
+  return `${stable.version} stable`
+}
+
+function hashOf(batch: RecordBatch, index: number, partition: number, offset: number): number {
+  const length = batch.columns[index * COLUMNS + Column.keyLength]!
+  const start = batch.columns[index * COLUMNS + Column.keyStart]!
+  return length < 0 ? hashOfPlace(partition, offset) : murmur2(batch.bytes, start, start + length)
+}
