@@ -88,6 +88,16 @@ export class RolloutDesk {
     }
   }
 
+  /** Whether the topic is there; nobody can have said anything before. Throws a SluiceError. */
+  async exists(): Promise<boolean> {
+    const { topic } = this.#options
+    try {
+      return (await partitionCount(this.#cluster, topic)) !== undefined
+    } catch (error) {
+      throw translate(error, `looking for ${topic}`, 'broker-unreachable')
+    }
+  }
+
   /** What the topic says of the model, as far as it was read. */
   get state(): RolloutState | undefined {
     return this.#view.state(this.#options.model)
@@ -196,18 +206,9 @@ export class RolloutDesk {
   async #awaitTopic(): Promise<void> {
     const { topic, clock } = this.#options
     const deadline = clock.now() + PATIENCE_MS
-    while (!(await this.#exists())) {
+    while (!(await this.exists())) {
       if (clock.now() >= deadline) throw new SluiceError('topic-missing', `Topic ${topic} does not exist.`)
       await clock.sleep(LOOK_EVERY_MS)
-    }
-  }
-
-  async #exists(): Promise<boolean> {
-    const { topic } = this.#options
-    try {
-      return (await partitionCount(this.#cluster, topic)) !== undefined
-    } catch (error) {
-      throw translate(error, `looking for ${topic}`, 'broker-unreachable')
     }
   }
 

@@ -6,7 +6,7 @@ import { SluiceError } from '../core/errors.ts'
 import { silentLog } from '../core/log.ts'
 import { planText, type RolloutChange } from '../core/rollout-changes.ts'
 import { createTopics, ROLLOUT_CONFIG } from '../kafka/topics.ts'
-import { FolderStore } from '../models/store.ts'
+import { openStore } from '../models/open-store.ts'
 import { type ChangeOutcome, changeRollout } from '../rollout-change.ts'
 import { RolloutDesk } from '../rollout-desk.ts'
 import { openModel } from '../serving.ts'
@@ -54,7 +54,7 @@ export async function runChange(request: ChangeRequest, { signal, print, stderr 
       signal,
       clock,
       inStore: async version => {
-        await new FolderStore(settings.modelStore).find(model, version)
+        await openStore(settings, { log: silentLog, clock }).find(model, version)
       },
       verify: version => verifyHere(settings, model, version),
       hear: { note: text => progress.note(text), waiting: text => progress.wait(text) },

@@ -32,6 +32,8 @@ Example:
     try {
       const seats = (await desk.seats()).filter(({ group, report }) => report?.model === model || group === groupId)
       const { state } = desk
+      if (!(await desk.exists()))
+        stderr.write(`${topic} does not exist: replicas report once the first command has made it.\n`)
       if (extra.json) print(JSON.stringify({ model, state: state ?? null, members: seats }, null, 2))
       else print([...stateLines(model, state, topic), '', ...seatLines(seats, state, groupId)].join('\n'))
     } finally {

@@ -372,7 +372,7 @@ export const ERRORS = {
   'rollout-superseded': row(
     'commit',
     'exit',
-    'Another command changed the rollout of the same model meanwhile and fenced this one (exit before it had an effect).',
+    'Another command changes the rollout of the same model, and has fenced this one.',
     'Look at `sluice model status` for what the other one did, and try again if it is still needed.',
   ),
   'rollout-stopped': row(

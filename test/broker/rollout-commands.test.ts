@@ -136,6 +136,7 @@ suite('changing a rollout', { concurrency: 4, timeout: 120_000 }, () => {
 
   test('what is not in the store, or makes no sense, is refused before anything is written', async t => {
     const stage = await Stage.open(t)
+    assert.match((await stage.run('status', MODEL)).stderr, /^rollout-\S+ does not exist: replicas report once/)
     await stage.fails('model-missing', /no version "9".*it has 1, 2, 3/, 'promote', MODEL, '9')
     await stage.fails('rollout-invalid', /Promote the one/, 'canary', MODEL, '2', '--percent', '5')
     assert.equal(await stage.state(), undefined)
