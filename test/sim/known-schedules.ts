@@ -64,13 +64,15 @@ const STORIES: readonly Story[] = [
   },
   {
     shows: 'a first offset is not committed in the name of a later generation, in which the partition is not ours',
-    shape: { replicas: 2, partitions: 3, outputPartitions: 3, capacity: 1 },
-    backlog: [
-      [...good(6), 'garbage', 'good'],
-      ['good', 'good', 'garbage', 'good', 'garbage', 'good', 'garbage', 'good'],
-      ['poison'],
+    shape: { brokers: 2, partitions: 3, outputPartitions: 2, capacity: 3, maxInFlight: 100 },
+    backlog: [good(8), good(3), good(4)],
+    events: [
+      pause(22, 360),
+      fault(190, 'offsetcommit', { kind: 'late', delayMs: 306 }, 2),
+      pause(51, 3_175),
+      { after: 539, what: { kind: 'start' } },
     ],
-    lucks: [143711672],
+    lucks: [680541329],
   },
   {
     shows: 'a topic whose metadata did not come at first is not taken for missing',
