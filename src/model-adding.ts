@@ -106,7 +106,12 @@ async function checkAndAdd(
   const bundle = await readBundle(staging.directory)
   const report = await checkModel(async () => bundle, settings, tools)
   if (report.failure !== undefined) throw report.failure
-  await store.add(bundle)
+  try {
+    await store.add(bundle)
+  } catch (error) {
+    if (error instanceof SluiceError) throw error
+    throw new SluiceError('invalid-config', `MODEL_STORE does not take it: ${messageOf(error)}`, { cause: error })
+  }
   return report
 }
 

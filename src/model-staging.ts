@@ -46,7 +46,7 @@ export class Staging {
       await copyFile(from, this.pathOf(name), constants.COPYFILE_FICLONE)
       await chmod(this.pathOf(name), 0o644)
     } catch (error) {
-      throw new SluiceError('invalid-config', `${from} cannot be read: ${messageOf(error)}`, { cause: error })
+      throw new SluiceError('invalid-config', `${from} cannot be copied: ${messageOf(error)}`, { cause: error })
     }
   }
 

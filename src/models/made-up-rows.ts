@@ -34,8 +34,9 @@ export function madeUpRows(inputs: readonly InputSpec[], count: number): MadeUpR
 
 const WORDS = ['a', 'b', 'one', 'two', '', 'x']
 
-function madeUpValue(type: ElementType, row: number, random: () => number): unknown {
+function madeUpValue(type: ElementType, row: number, random: () => number): number | boolean | string {
   switch (type) {
+    case 'float16':
     case 'float32':
     case 'float64':
       return row < 2 ? row : Math.round(4000 * random() - 2000) / 1000
@@ -45,7 +46,7 @@ function madeUpValue(type: ElementType, row: number, random: () => number): unkn
     case 'bool':
       return row < 2 ? row === 1 : random() < 0.5
     case 'string':
-      return WORDS[row < 2 ? row : Math.floor(WORDS.length * random())]
+      return WORDS[row < 2 ? row : Math.floor(WORDS.length * random())]!
   }
 }
 

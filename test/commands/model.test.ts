@@ -7,7 +7,11 @@ import { fileURLToPath } from 'node:url'
 import type { Command } from '../../src/commands/command.ts'
 import { resolveCommand } from '../../src/commands/command.ts'
 import { model } from '../../src/commands/model.ts'
+import { loadSettings } from '../../src/config/load.ts'
+import { systemClock } from '../../src/core/clock.ts'
 import { readBundle } from '../../src/models/bundle.ts'
+import { openModel } from '../../src/serving.ts'
+import { recordingLog } from '../inference/fixtures.ts'
 import { runSluice } from '../support/sluice-process.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -96,6 +100,11 @@ describe('model add', () => {
       ['1', '2'].map(version => readFile(join(store, 'types', version, 'golden.jsonl'), 'utf8')),
     )
     assert.equal(one, two)
+    const shown = await sluice('show', 'types')
+    assert.match(
+      shown.text,
+      /^ {2}golden samples {2}8; they are self-made and prove only that this machine computes what/m,
+    )
     const { spec, golden } = await readBundle(join(store, 'types', '1'))
     assert.equal(spec.golden!.origin, 'self-made')
     const samples = await golden()
@@ -108,6 +117,28 @@ describe('model add', () => {
         (input.double as number[]).map(value => 2 * value),
       )
     }
+  })
+
+  it('has the worker say at its start what samples of its own prove', async t => {
+    const { store, sluice } = await desk(t)
+    assert.equal((await sluice('add', '--name', 'm', '--version', '1', '--onnx', onnx('row-sums'))).error, undefined)
+    const { log, lines } = recordingLog()
+    const { settings } = loadSettings({ env: { MODEL_STORE: store, MODEL_NAME: 'm' }, required: ['modelName'] })
+    const served = await openModel(settings, { log, clock: systemClock })
+    await served.close()
+    assert.equal(
+      lines.filter(line => /^info the model repeats .*they are self-made and prove only/.test(line)).length,
+      1,
+    )
+  })
+
+  it('says what a store that cannot be written to says', async t => {
+    const { folder, store, sluice } = await desk(t)
+    await writeFile(store, 'a file where the folder should be')
+    const { error } = await sluice('add', '--name', 'm', '--version', '1', '--onnx', onnx('row-sums'))
+    assert.equal(error?.code, 'invalid-config')
+    assert.match(error!.message, /^MODEL_STORE does not take it: ENOTDIR.*\/store/)
+    assert.deepEqual(await readdir(folder), ['store'])
   })
 
   it('names the columns of a pipeline after its inputs', async t => {
@@ -190,7 +221,7 @@ describe('model add', () => {
     ['open-shapes', 'model-unsupported', /--features says that/],
     ['unknown-operator', 'session-failed', /could not open .*fixtures\/onnx\/unknown-operator\.onnx: .*Frobnicate/],
     ['truncated', 'model-corrupt', /fixtures\/onnx\/truncated\.onnx cannot be used: it is no ONNX model/],
-    ['nowhere', 'invalid-config', /nowhere\.onnx cannot be read: ENOENT/],
+    ['nowhere', 'invalid-config', /nowhere\.onnx cannot be copied: ENOENT/],
   ] as const) {
     it(`refuses ${name}, and leaves nothing behind`, async t => {
       const { folder, sluice } = await desk(t)
@@ -327,16 +358,16 @@ describe('the command line', () => {
     const [help, none] = await Promise.all([runSluice(['model', '--help']), runSluice(['model'])])
     assert.equal(help.code, 0)
     for (const example of [
-      /add .*\n {10}sluice model add --name iris --version 2 --onnx iris\.onnx/,
-      /list .*\n {10}sluice model list/,
-      /show .*\n {10}sluice model show iris-classifier/,
-      /verify .*\n {10}sluice model verify iris-classifier/,
+      /add .*\n +sluice model add --name iris --version 2 --onnx iris\.onnx/,
+      /list .*\n +sluice model list/,
+      /show .*\n +sluice model show iris-classifier/,
+      /verify .*\n +sluice model verify iris-classifier/,
     ]) {
       assert.match(help.stdout, example)
     }
     assert.equal(none.code, 2)
     assert.equal(none.stdout, help.stdout)
-    const unknown = { exitCode: 2, message: /"ad" is none of its commands, add, list, show, verify/ }
+    const unknown = { exitCode: 2, message: /"ad" is none of its commands, add, list, show, verify\b/ }
     assert.throws(() => resolveCommand(model, ['ad', '--help']), unknown)
   })
 
