@@ -38,6 +38,7 @@ interface Problem {
 }
 
 const CONDITION = 'rollout'
+const AGAIN_MS = 5_000
 
 /**
  * Follows the rollout of the worker's model: what operators propose is loaded, verified and made ready on every thread, and
@@ -118,6 +119,7 @@ export class RolloutAgent {
     if (problem !== undefined) {
       log.error({ ...next.plan, ...said(problem) }, 'the plan that is live cannot be followed: what answers goes on')
       health.set(CONDITION, problem.error)
+      if (problem.error.response === 'retry') this.#tryAgain(state)
       return
     }
     health.clear(CONDITION)
@@ -152,6 +154,13 @@ export class RolloutAgent {
       }
     }
     return undefined
+  }
+
+  /** The store is away, say. Other news come first. */
+  #tryAgain(state: RolloutState): void {
+    this.#options.clock.after(AGAIN_MS, () => {
+      if (this.#wanted === state && !this.#busy) void this.#follow()
+    })
   }
 
   #retireOthers(proposed: RolloutPlan | undefined): void {

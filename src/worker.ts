@@ -172,6 +172,8 @@ export class Worker {
       clock,
       telemetry: metrics.pool.bind(metrics),
       onCondition: (error: SluiceError | undefined) => this.#onSessions(version, error),
+      // Nothing answers yet at the start, and an engine may take minutes to build.
+      ...(this.#io === undefined ? {} : { openTimeoutMs: this.#settings.modelOpenTimeoutMs }),
     }
     const model = await openModel({ ...this.#settings, modelVersion: version }, tools, slotsFor)
     try {

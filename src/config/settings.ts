@@ -140,6 +140,14 @@ const SETTINGS = {
     'Topic that keeps which version answered from which offset on, written in the transaction that makes it true.',
   ),
 
+  modelOpenTimeoutMs: set(
+    'Rollout',
+    milliseconds(1_000),
+    600_000,
+    'How long a version that is rolled out may take to open and to repeat its golden samples. At the start of a worker it may take for ever.',
+    ms,
+  ),
+
   modelStore: set(
     'Model',
     store,

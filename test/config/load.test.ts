@@ -59,6 +59,7 @@ const CASES: Record<SettingKey, { good: string; value: unknown; bad: string[] }>
   deadLetterTopic: { good: 'dead', value: 'dead', bad: ['ä'] },
   rolloutTopic: { good: 'r', value: 'r', bad: ['a b'] },
   timelineTopic: { good: 't', value: 't', bad: ['a b'] },
+  modelOpenTimeoutMs: { good: '60000', value: 60_000, bad: ['999', '1 min'] },
   startFrom: { good: 'latest', value: 'latest', bad: ['now', '-1'] },
   onOffsetLoss: { good: 'continue', value: 'continue', bad: ['skip'] },
   modelStore: {
