@@ -36,6 +36,7 @@ const WORDS = ['a', 'b', 'one', 'two', '', 'x']
 
 function madeUpValue(type: ElementType, row: number, random: () => number): unknown {
   switch (type) {
+    case 'float16':
     case 'float32':
     case 'float64':
       return row < 2 ? row : Math.round(4000 * random() - 2000) / 1000
