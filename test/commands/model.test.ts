@@ -327,10 +327,10 @@ describe('the command line', () => {
     const [help, none] = await Promise.all([runSluice(['model', '--help']), runSluice(['model'])])
     assert.equal(help.code, 0)
     for (const example of [
-      /add .*\n {10}sluice model add --name iris --version 2 --onnx iris\.onnx/,
-      /list .*\n {10}sluice model list/,
-      /show .*\n {10}sluice model show iris-classifier/,
-      /verify .*\n {10}sluice model verify iris-classifier/,
+      /add .*\n +sluice model add --name iris --version 2 --onnx iris\.onnx/,
+      /list .*\n +sluice model list/,
+      /show .*\n +sluice model show iris-classifier/,
+      /verify .*\n +sluice model verify iris-classifier/,
     ]) {
       assert.match(help.stdout, example)
     }
