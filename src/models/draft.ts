@@ -92,7 +92,7 @@ export function draftOutputs(
       refused.push(`output "${tensor.name}" ${problem}`)
       continue
     }
-    const shape = [fixedBatch, ...shapes.get(tensor.name)!.slice(1)]
+    const shape = [fixedBatch, ...rowShapeOf(tensor, shapes.get(tensor.name)!)]
     const field = unused(avroName(tensor.name), fields)
     const draft = { tensor: tensor.name, field, type: tensor.type!, shape }
     parts.push(tensor.type === 'float16' ? { ...draft, tolerance: HALF_TOLERANCE } : draft)
@@ -100,6 +100,15 @@ export function draftOutputs(
   if (parts.length === 0)
     throw new SluiceError('model-unsupported', `no output can be predicted: ${refused.join('; ')}`)
   return { parts, notes: refused.map(problem => `${problem}; it is left out`) }
+}
+
+/**
+ * What one row came out as; but a single value a row keeps the number of dimensions that the graph declares, which the
+ * signature check goes by: CatBoost's regressors declare [N] and give [N, 1].
+ */
+function rowShapeOf({ shape }: GraphTensor, came: readonly number[]): readonly number[] {
+  const single = came.slice(1).every(dimension => dimension === 1)
+  return single && shape.length > 0 ? Array<number>(shape.length - 1).fill(1) : came.slice(1)
 }
 
 /** The batch dimension that the inputs fix, or null. */

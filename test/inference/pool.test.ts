@@ -48,7 +48,7 @@ describe('the session pool', () => {
     ])
   })
 
-  it('carries 16-bit floats as 32-bit ones, rounded as the graph has them', async t => {
+  it('carries 16-bit floats', async t => {
     const { pool, slot } = await open(t, half())
     fill(slot, 0, [0.1, -1.5, 65_504, 1e-8, 1, 2, Number.NaN, Number.NEGATIVE_INFINITY])
     await pool.run(slot, 0, 2)

@@ -99,6 +99,16 @@ describe('the outputs of a graph', () => {
     assert.deepEqual(parts[0]!.shape, [4, 2])
   })
 
+  it('of one value a row have as many dimensions as the graph declares', () => {
+    const graph = [tensor('vector', [null]), tensor('column', [null, 1]), tensor('open', []), tensor('wide', [null])]
+    const came = shapes({ vector: [7, 1], column: [7], open: [7, 1], wide: [7, 2] })
+    const { parts } = draftOutputs(graph, came, 7, null)
+    assert.deepEqual(
+      parts.map(({ shape }) => shape),
+      [[null], [null, 1], [null, 1], [null, 2]],
+    )
+  })
+
   it('of 16-bit floats have a tolerance of their own', () => {
     const { parts } = draftOutputs([tensor('y', [null], 'float16')], shapes({ y: [7] }), 7, null)
     assert.deepEqual(parts[0]!.tolerance, { absolute: 1e-3, relative: 1e-2 })
