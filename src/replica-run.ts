@@ -10,6 +10,10 @@ import type { PartitionTask } from './pipeline/partition-task.ts'
 import { Replica, type ReplicaStart, type ReplicaTools, type WorkerSettings } from './replica.ts'
 import { type LivePlan, type ReplicaModel, ServedVersions } from './served-versions.ts'
 
+/** For a topic that was just created. */
+const MOST_LOOKS = 50
+const BETWEEN_LOOKS_MS = 40
+
 /** How long brokers that do not answer may hold up the end; they notice that a member is gone by its session. */
 export const CLOSE_TIMEOUT_MS = 3_000
 
@@ -133,9 +137,12 @@ export class ReplicaRun {
       () => '',
       error => ` The broker does not let the worker create it: ${error instanceof Error ? error.message : error}.`,
     )
-    if (await this.#links.follow(topic)) {
-      tools.log.info({ topic }, 'the topic of the timeline was created')
-      return
+    if (refusal === '') tools.log.info({ topic }, 'the topic of the timeline was created')
+    // The broker that is asked may hear of it a moment after the one that has made it.
+    for (let look = 0; look < MOST_LOOKS; look++) {
+      if (await this.#links.follow(topic)) return
+      if (refusal !== '') break
+      await tools.clock.sleep(BETWEEN_LOOKS_MS)
     }
     throw new SluiceError('topic-missing', `Topic ${topic}, the timeline, does not exist.${refusal}`)
   }

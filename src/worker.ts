@@ -47,6 +47,8 @@ export class Worker {
   readonly #shelf: VersionShelf
   readonly #follower: RolloutFollower
   readonly #replica = randomUUID()
+  /** Rejects when waiting for the rollout topic cannot help. */
+  readonly #refused = Promise.withResolvers<never>()
   #agent: RolloutAgent | undefined
   #models: ReadonlyMap<string, ServedModel> = new Map()
   #io: Io | undefined
@@ -63,6 +65,8 @@ export class Worker {
       retire: version => this.#io?.retire(version),
     })
     this.#follower = this.#createFollower()
+    // Whoever waits for it hears of it: one that comes while nobody does is no defect.
+    this.#refused.promise.catch(() => {})
   }
 
   /**
@@ -111,7 +115,8 @@ export class Worker {
   async #planAtStart(signal: AbortSignal): Promise<LivePlan | undefined> {
     const { modelName, modelVersion } = this.#settings
     const { health, clock } = this.#tools
-    const starting = this.#follower.start()
+    const starting = Promise.race([this.#follower.start(), this.#refused.promise])
+    starting.catch(() => {})
     if (modelVersion !== undefined) return chosen(modelVersion)
     const store = openStore(this.#settings, this.#tools)
     // What is wrong with the model shows soon, not only when the brokers are back.
@@ -201,7 +206,9 @@ export class Worker {
       // Later there are others who say that brokers are away, and what serves goes on.
       onTrouble: error => {
         if (error === undefined) health.clear(ROLLOUT_TOPIC)
-        else if (health.state === 'STARTING' && modelVersion === undefined) health.set(ROLLOUT_TOPIC, error)
+        else if (health.state !== 'STARTING' || modelVersion !== undefined) return
+        else if (error.response === 'exit') this.#refused.reject(error)
+        else health.set(ROLLOUT_TOPIC, error)
       },
     })
   }

@@ -84,8 +84,19 @@ function rightsOf({ bed, servers }: Stage) {
   ]
 }
 
+/** All that a worker needs: those that are withdrawn and given back, and those of the rollout. */
 async function grantAll(stage: Stage): Promise<void> {
-  await withAdmin(admin => admin.createAcls({ acl: rightsOf(stage) }))
+  const { AclOperationTypes } = kafkajs
+  const { rollout, timeline } = stage.bed
+  const rights = rightsOf(stage)
+  const [onTopic] = rights
+  const ofRollout = [
+    { ...onTopic!, resourceName: rollout, operation: AclOperationTypes.READ },
+    { ...onTopic!, resourceName: rollout, operation: AclOperationTypes.WRITE },
+    { ...onTopic!, resourceName: timeline, operation: AclOperationTypes.WRITE },
+  ]
+  await createTopics({ [timeline]: 1 })
+  await withAdmin(admin => admin.createAcls({ acl: [...rights, ...ofRollout] }))
 }
 
 /** Room for a few moments of records. */

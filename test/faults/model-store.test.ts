@@ -62,7 +62,7 @@ function start(t: TestContext, { cwd, env }: Place, more: Readonly<Record<string
 }
 
 const verified = (worker: WorkerProcess) =>
-  worker.waitForLog(line => line.msg === 'the model repeats its golden samples')
+  worker.waitForLog(line => line.msg.startsWith('the model repeats its golden samples'))
 
 describe('a model store in a bucket', { concurrency: 3 }, () => {
   it('that is away at the start is waited for; the worker goes on by itself', async t => {

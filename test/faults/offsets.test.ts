@@ -178,7 +178,7 @@ describe('a committed offset that cannot be read from stops its partition', {
     await bed.caughtUp()
     assert.deepEqual(await predicted(bed, decided, 25), [...range(0, 20), ...range(45, 50)])
     assert.notEqual(await committedMetadata(bed), metadata)
-    assert.match(await committedMetadata(bed), /^sluice topic-id=[\w-]{22} leader-epoch=\d+$/)
+    assert.match(await committedMetadata(bed), /^sluice topic-id=[\w-]{22} leader-epoch=\d+ serving=[0-9a-f]{12}$/)
   })
 
   it('a loss that was accepted stays accepted, though nothing has been read since', async t => {

@@ -73,7 +73,7 @@ describe('closing a pool', () => {
   it('leaves nothing that keeps the process alive', async () => {
     const script = fileURLToPath(new URL('./open-and-close.ts', import.meta.url))
     const { stdout } = await run(process.execPath, [script], { timeout: 30_000 })
-    assert.equal(stdout, 'sum 10\nsession-failed\n')
+    assert.equal(stdout, 'sum 10\nmodel-corrupt\n')
   })
 
   it('is not needed for process.exit to end the process as told, even amid runs', async () => {
