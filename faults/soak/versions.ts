@@ -1,0 +1,54 @@
+// Opens and closes a model version again and again, as rollouts do, and shows that its memory returns.
+//
+//   node --expose-gc faults/soak/versions.ts [--cycles N]
+
+import { fileURLToPath } from 'node:url'
+import { readOptions, wholeNumber } from '../../dev/command-line.ts'
+import { systemClock } from '../../src/core/clock.ts'
+import { silentLog } from '../../src/core/log.ts'
+import { openModel } from '../../src/serving.ts'
+
+const HELP = `node --expose-gc faults/soak/versions.ts [--cycles N]
+
+Loads, verifies and unloads a model N times (200 unless given), and samples the memory of the process. Exit code 0 when it takes at
+the end at most a tenth more than after the first quarter.
+
+Example: node --expose-gc faults/soak/versions.ts --cycles 400`
+
+const MODEL = 'iris-classifier'
+const MOST_GROWTH = 0.1
+const SAMPLES = 8
+
+const options = readOptions(HELP, { cycles: { type: 'string' } })
+const CYCLES = wholeNumber('cycles', options.cycles, 200, SAMPLES)
+
+const SETTINGS = {
+  modelStore: fileURLToPath(new URL('../../models', import.meta.url)),
+  modelStoreTimeoutMs: 10_000,
+  modelCacheDir: '',
+  modelName: MODEL,
+  modelVersion: undefined,
+  sessions: 'cpu*2',
+  intraOpThreads: 1,
+  maxBatchSize: 4_096,
+  runTimeoutMs: 60_000,
+}
+
+/** In MiB, after a collection where the process was started with --expose-gc. */
+function residentMiB(): number {
+  globalThis.gc?.()
+  return process.memoryUsage.rss() / 2 ** 20
+}
+
+const samples: number[] = []
+for (let cycle = 1; cycle <= CYCLES; cycle++) {
+  const model = await openModel(SETTINGS, { log: silentLog, clock: systemClock })
+  await model.close()
+  if (cycle % Math.floor(CYCLES / SAMPLES) !== 0) continue
+  samples.push(residentMiB())
+  console.error(`  ${cycle}/${CYCLES} cycles: ${samples.at(-1)!.toFixed(0)} MiB`)
+}
+const [before, after] = [samples[Math.floor(samples.length / 4)]!, samples.at(-1)!]
+const growth = after / before - 1
+console.log(`${CYCLES} cycles: ${before.toFixed(0)} MiB, then ${after.toFixed(0)} MiB (${(growth * 100).toFixed(1)} %)`)
+process.exit(growth <= MOST_GROWTH ? 0 : 1)
