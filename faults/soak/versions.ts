@@ -1,6 +1,6 @@
 // Opens and closes a model version again and again, as rollouts do, and shows that its memory returns.
 //
-//   node --expose-gc faults/soak/versions.ts [--cycles N]
+//   npm run soak:versions [-- --cycles N]
 
 import { fileURLToPath } from 'node:url'
 import { readOptions, wholeNumber } from '../../dev/command-line.ts'
@@ -8,12 +8,12 @@ import { systemClock } from '../../src/core/clock.ts'
 import { silentLog } from '../../src/core/log.ts'
 import { openModel } from '../../src/serving.ts'
 
-const HELP = `node --expose-gc faults/soak/versions.ts [--cycles N]
+const HELP = `npm run soak:versions [-- --cycles N]
 
 Loads, verifies and unloads a model N times (200 unless given), and samples the memory of the process. Exit code 0 when it takes at
 the end at most a tenth more than after the first quarter.
 
-Example: node --expose-gc faults/soak/versions.ts --cycles 400`
+Example: npm run soak:versions -- --cycles 400`
 
 const MODEL = 'iris-classifier'
 const MOST_GROWTH = 0.1
