@@ -86,9 +86,10 @@ export function misordered(outputs: readonly LogRecord[]): string[] {
 
 function predictionDifferences(input: LogRecord, output: LogRecord): string[] {
   const own = output.headers.slice(input.headers.length).map(([name]) => name)
+  const known = sameSet(own, PREDICTION_HEADERS) || sameSet(own, [...PREDICTION_HEADERS, 'model-arm'])
   return [
     ...commonDifferences(input, output),
-    ...(sameSet(own, PREDICTION_HEADERS) ? [] : [`own headers (${own})`]),
+    ...(known ? [] : [`own headers (${own})`]),
     ...(output.value === null ? ['value, which is null,'] : []),
   ]
 }

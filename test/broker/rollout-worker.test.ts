@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict'
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, type TestContext, test } from 'node:test'
+import { murmur2 } from '../../src/core/murmur2.ts'
+import { hashOfPlace, takesCanary } from '../../src/core/rollout.ts'
+import type { TimelineEntry } from '../../src/core/timeline.ts'
+import { temporaryFolder } from '../faults/support.ts'
+import { assertExactlyOnce } from '../support/audit.ts'
+import { MODEL_STORE } from '../support/models.ts'
+import { headerText, type LogRecord } from '../support/record-log.ts'
+import { runSluice } from '../support/sluice-process.ts'
+import { Testbed } from '../support/testbed.ts'
+import { readTopic } from '../support/topic-reader.ts'
+import { irisWorkload } from '../support/workload.ts'
+
+const MODEL = 'iris-classifier'
+const PARTITIONS = 4
+
+/** A store in which the model has these versions, all of the same artifact. */
+function storeOf(t: TestContext, ...versions: readonly string[]): string {
+  const store = temporaryFolder(t, 'store')
+  for (const version of versions) {
+    const folder = join(store, MODEL, version)
+    cpSync(join(MODEL_STORE, MODEL, '1'), folder, { recursive: true })
+    edit(join(folder, 'model.json'), text => JSON.stringify({ ...JSON.parse(text), version }))
+  }
+  return store
+}
+
+function edit(file: string, change: (text: string) => string): void {
+  writeFileSync(file, change(readFileSync(file, 'utf8')))
+}
+
+/** Runs `sluice model …` with the settings of the testbed. */
+async function model(bed: Testbed, ...args: readonly string[]) {
+  return await runSluice(['model', ...args, '--timeout', '30'], { env: bed.env })
+}
+
+/** Every prediction is of the version and the arm that the timeline has for its offset and its key; returns the versions. */
+async function assertTimeline(bed: Testbed, predictions: readonly LogRecord[]): Promise<Set<string>> {
+  const timeline = (await readTopic(bed.timeline)).map(({ value }) => JSON.parse(String(value)) as TimelineEntry)
+  const seen = new Set<string>()
+  for (const prediction of predictions) {
+    const [, partition, offset] = headerText(prediction, 'source')!.split('/').map(Number) as [number, number, number]
+    const entry = timeline.findLast(each => each.partition === partition && each.offset <= offset)!
+    const hash = prediction.key === null ? hashOfPlace(partition, offset) : murmur2(prediction.key)
+    const canary = entry.canary !== undefined && takesCanary(hash, entry.canary.percent)
+    const expected = canary ? `${entry.canary!.version} canary` : `${entry.stable.version} stable`
+    const got = `${headerText(prediction, 'model-version')} ${headerText(prediction, 'model-arm') ?? 'stable'}`
+    assert.equal(got, expected, `${partition}/${offset}`)
+    seen.add(got)
+  }
+  return seen
+}
+
+suite('a rollout, with real workers', { concurrency: 3, timeout: 120_000 }, () => {
+  for (const threads of ['1', '2']) {
+    test(`goes on under load, record for record, on ${threads} I/O threads`, async t => {
+      const env = { MODEL_STORE: storeOf(t, '1', '2'), IO_THREADS: threads, MAX_BATCH_SIZE: '64' }
+      const bed = await Testbed.create('rollout', { partitions: PARTITIONS, env: { ...env, MODEL_NAME: MODEL } })
+      t.after(() => bed.close())
+      await bed.startWorker().ready()
+      const { messages, poisoned } = irisWorkload(6_000, { partitions: PARTITIONS })
+      const changes = [
+        ['promote', MODEL, '1'],
+        ['canary', MODEL, '2', '--percent', '30'],
+        ['promote', MODEL, '2'],
+        ['shadow', MODEL, '1'],
+        ['rollback', MODEL],
+      ]
+      await bed.produce(messages, async sent => {
+        const change = changes[sent / 1_000 - 1]
+        if (change === undefined) return
+        const { code, stdout, stderr } = await model(bed, ...change)
+        assert.equal(code, 0, `${change.join(' ')}: ${stdout}${stderr}`)
+      })
+      await bed.caughtUp()
+      const outcome = await bed.outcome()
+      assertExactlyOnce(await bed.audit(outcome))
+      assert.equal(outcome.predictions.length, messages.length - poisoned)
+      const seen = await assertTimeline(bed, outcome.predictions)
+      assert.ok(seen.has('1 stable') && seen.has('2 stable') && seen.has('2 canary'), [...seen].join())
+      const shadows = await readTopic(`${bed.output}.shadow`)
+      assert.ok(shadows.length > 0)
+      assert.ok(shadows.every(record => headerText(record, 'model-arm') === 'shadow'))
+      assert.equal(new Set(shadows.map(record => headerText(record, 'source'))).size, shadows.length, 'none twice')
+    })
+  }
+
+  test('a version that does not verify never answers, and a worker that starts later begins with what is live', async t => {
+    const store = storeOf(t, '1', '3')
+    edit(join(store, MODEL, '3', 'golden.jsonl'), text => text.replace(/"label": ?\d/, '"label": 77'))
+    const env = { MODEL_STORE: store, MODEL_NAME: MODEL }
+    const bed = await Testbed.create('rollout-broken', { partitions: PARTITIONS, env })
+    t.after(() => bed.close())
+    const first = await model(bed, 'promote', MODEL, '1')
+    assert.equal(first.code, 0, `without workers: ${first.stderr}`)
+    const worker = await bed.startWorker().ready()
+    const refused = await model(bed, 'promote', MODEL, '3')
+    assert.equal(refused.code, 1)
+    assert.match(refused.stderr, /golden sample 1/)
+    await bed.produce(irisWorkload(400, { partitions: PARTITIONS }).messages)
+    await bed.caughtUp()
+    assert.deepEqual(await assertTimeline(bed, (await bed.outcome()).predictions), new Set(['1 stable']))
+    assert.ok(
+      worker.log.some(({ level, code }) => level === 'warn' && code === 'golden-mismatch'),
+      worker.describe(),
+    )
+  })
+})
