@@ -192,12 +192,13 @@ function topicsOf({ inputTopic, outputTopic, deadLetterTopic }: WorkerSettings):
 }
 
 function partitionStatus(task: PartitionTask): PartitionStatus {
-  const { position, committedOffset, inFlight, endOffset, paused } = task.progress
+  const { answers, position, committedOffset, inFlight, endOffset, paused } = task.progress
   const known = task.state === 'RUNNING' || task.state === 'DRAINING'
   return {
     topic: task.topic,
     partition: task.partition,
     state: task.state,
+    answers,
     position: known ? position : null,
     committed: known ? committedOffset : null,
     lag: known ? Math.max(0, endOffset - committedOffset) : null,

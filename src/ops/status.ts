@@ -9,6 +9,8 @@ export interface PartitionStatus {
   readonly partition: number
   /** State of its task, in the task's own word. */
   readonly state: string
+  /** Stable version of what answers, and from which offset on it has, or since which one this task has; null before its first record. */
+  readonly answers: { readonly version: string; readonly from: number } | null
   /** Offset to read next. */
   readonly position: number | null
   /** Offset up to which everything is committed. */

@@ -71,9 +71,11 @@ export class PartitionTask implements FetchTarget, CommittingTask {
 
   /** For the status page. */
   get progress() {
-    const { position, commits } = this.#run
+    const { position, commits, emitting, emittingFrom } = this.#run
+    const answers = emitting === undefined ? null : { version: emitting.stable.name, from: emittingFrom }
     const { committedOffset, holding } = commits
-    return { position, committedOffset, inFlight: holding.records, endOffset: this.#endOffset, paused: this.#paused }
+    const { records: inFlight } = holding
+    return { answers, position, committedOffset, inFlight, endOffset: this.#endOffset, paused: this.#paused }
   }
 
   /** Serves the partition until it is drained, taken over or halted. Resolves with how it ended; never rejects. */
@@ -299,14 +301,10 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   #announce(run: TaskRun, { serving, queued, from }: Part): void {
     const { committer, clock } = this.#options
     const { topic, partition } = this
+    const offset = offsetOf(queued.batch, from)
     run.emitting = serving
-    committer.output.serve({
-      ...serving.said,
-      topic,
-      partition,
-      offset: offsetOf(queued.batch, from),
-      at: clock.wallTime(),
-    })
+    run.emittingFrom = offset
+    committer.output.serve({ ...serving.said, topic, partition, offset, at: clock.wallTime() })
   }
 
   // CommittingTask

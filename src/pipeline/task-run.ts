@@ -83,6 +83,8 @@ export class TaskRun {
   over = false
   /** What answers the records that were written last; undefined before the first. */
   emitting: Serving | undefined
+  /** The first record that it answered here. */
+  emittingFrom = 0
   /** Next offset to fetch. */
   position: number
   /** Of what has settled. */

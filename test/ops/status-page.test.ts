@@ -43,10 +43,13 @@ describe('the status page in a browser', { skip: noBrowser, timeout: 60_000 }, (
     outputTopic = STATUS.outputTopic
     assert.deepEqual(page.complaints, [])
     assert.match(dom, /id="state"[^>]*class="ready"/)
-    assert.match(dom, /iris · version 3/)
+    assert.match(dom, /iris · version 3 · canary 4, 10 % · shadow 5/)
     assert.match(dom, /<dt>Records in<\/dt><dd>1,841<\/dd>/)
-    assert.match(dom, /<td>iris-features\/0<\/td><td>RUNNING<\/td><td>1,900<\/td><td>1,841<\/td><td>12<\/td>/)
-    assert.match(dom, /<td>iris-features\/1<\/td><td>INITIALISING<\/td><td>–<\/td>.*<td>paused<\/td>/)
+    assert.match(
+      dom,
+      /<td>iris-features\/0<\/td><td>RUNNING<\/td><td>3 since 1,024<\/td><td>1,900<\/td><td>1,841<\/td><td>12<\/td>/,
+    )
+    assert.match(dom, /<td>iris-features\/1<\/td><td>INITIALISING<\/td><td>–<\/td><td>–<\/td>.*<td>paused<\/td>/)
     assert.match(dom, /→ &lt;img src=x/)
     assert.equal(await page.evaluate("getComputedStyle(document.getElementById('tiles')).display"), 'grid')
   })

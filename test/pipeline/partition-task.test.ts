@@ -24,6 +24,7 @@ test('records become predictions, committed with the offset behind them', async 
   await task.finish()
   assert.deepEqual(task.committer.committed, [{ nextOffset: 10, records: predictions(7, 10) }])
   assert.deepEqual(task.task.progress, {
+    answers: { version: '3', from: 7 },
     position: 10,
     committedOffset: 10,
     inFlight: 0,
