@@ -59,6 +59,13 @@ export class VersionShelf {
     shelved.model.then(retire, () => {})
   }
 
+  /** Closes a version that was opened and never answered. Never rejects. */
+  async discard(version: string): Promise<void> {
+    const shelved = this.#shelved.get(version)
+    this.#forget(version)
+    await shelved?.model.then(model => model.close()).catch(() => {})
+  }
+
   /** Nothing waits for a version that was retired. Never rejects. */
   async left(version: string): Promise<void> {
     const shelved = this.#shelved.get(version)

@@ -131,11 +131,14 @@ export class Worker {
     return state?.live === undefined ? chosen(highest) : { plan: state.live, revision: state.revision }
   }
 
-  async #serve(wanted: LivePlan, signal: AbortSignal): Promise<void> {
-    const plan = await this.#openAll(wanted.plan, signal)
+  async #serve(said: LivePlan, signal: AbortSignal): Promise<void> {
+    const plan = await this.#openAll(said.plan, signal)
     if (plan === undefined) return
-    const live = { ...wanted, plan }
-    const models = versionsOf(live.plan).map(version => this.#models.get(version)!)
+    const live = { ...said, plan }
+    const wanted = versionsOf(plan)
+    // The highest may have been opened while the brokers did not answer; no thread will be told of it.
+    for (const version of this.#shelf.versions) if (!wanted.includes(version)) await this.#shelf.discard(version)
+    const models = wanted.map(version => this.#models.get(version)!)
     this.#agent = this.#createAgent(live)
     const io = this.#createIo(models, live)
     this.#io = io

@@ -166,6 +166,15 @@ test('a version that is leaving is closed before it is opened again', async () =
   assert.deepEqual(harness.opened, ['1', '2', '1'])
 })
 
+test('a version that was opened for nothing is closed, and can be opened again', async () => {
+  const harness = await Harness.serving()
+  await harness.shelf.discard('1')
+  assert.deepEqual(harness.closed, ['1'])
+  assert.deepEqual(harness.shelf.versions, [])
+  await harness.shelf.open('1')
+  assert.deepEqual(harness.opened, ['1', '1'])
+})
+
 test('a pinned worker says so, and follows nothing', async () => {
   const harness = await Harness.serving(true)
   await harness.hear(state(1, plan('2'), plan('3')))
