@@ -44,6 +44,8 @@ export class IoThreads {
   readonly #servers = new Map<string, PoolServer>()
   /** Threads in which something may wait for a version that was retired. */
   readonly #leaving = new Map<string, Set<number>>()
+  /** Versions that some thread could not make ready, until all have let go of them. */
+  readonly #failed = new Map<string, PromiseWithResolvers<void>>()
   readonly #conditions: SharedConditions
   readonly #jointStart: JointStart
   readonly #failure = Promise.withResolvers<never>()
@@ -98,8 +100,17 @@ export class IoThreads {
    * @throws SluiceError where it cannot answer
    */
   async prepare(model: ServedModel): Promise<void> {
+    const { version } = model.spec
     this.#serve(model)
-    await Promise.all(this.#threads.map(thread => thread.prepare(this.#lend(model))))
+    const prepared = await Promise.allSettled(this.#threads.map(thread => thread.prepare(this.#lend(model))))
+    const failed = prepared.find(result => result.status === 'rejected')
+    if (failed === undefined) return
+    // Nothing of the attempt may stay: the next one begins with another pool.
+    const left = Promise.withResolvers<void>()
+    this.#failed.set(version, left)
+    this.retire(version)
+    await left.promise
+    throw failed.reason
   }
 
   /** This plan answers from now on. */
@@ -120,7 +131,10 @@ export class IoThreads {
     this.#leaving.delete(version)
     this.#servers.get(version)?.close()
     this.#servers.delete(version)
-    this.#options.onLeft(version)
+    const failed = this.#failed.get(version)
+    this.#failed.delete(version)
+    if (failed === undefined) this.#options.onLeft(version)
+    else failed.resolve()
   }
 
   #serve({ spec, pool }: ServedModel): void {

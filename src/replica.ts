@@ -1,6 +1,5 @@
 import { createCommitter, shadowTopicOf } from './committing.ts'
 import type { Settings } from './config/settings.ts'
-import { Backoff } from './core/backoff.ts'
 import type { Clock } from './core/clock.ts'
 import { asSluiceError, type SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
@@ -67,6 +66,9 @@ export class Replica {
   /** Partitions of the first assignment whose tasks have neither begun to run nor said why they cannot. */
   #unheard: Set<number> | undefined
   readonly #closing = new AbortController()
+  /** While the topic of the shadows is looked for. */
+  #shadowing: Promise<void> | undefined
+  #shadowsRefused = false
 
   constructor(options: ReplicaOptions) {
     this.#options = options
@@ -88,6 +90,7 @@ export class Replica {
 
   /** Joins the group; the rest follows from what it assigns. */
   start(): void {
+    this.#shadow()
     this.#membership.start()
     void this.#options.mayBegin?.then(() => {
       this.#begun = true
@@ -100,7 +103,7 @@ export class Replica {
     const { versions, tools } = this.#options
     versions.adopt(live)
     tools.log.info({ ...live.plan, revision: live.revision }, 'these versions answer from now on')
-    if (live.plan.shadows.length > 0) void this.#followShadows()
+    this.#shadow()
     for (const task of this.tasks) task.switched()
   }
 
@@ -120,18 +123,44 @@ export class Replica {
     }
   }
 
-  /** Nothing is shadowed before their topic is there; nothing else waits for it. Never rejects. */
+  #shadow(): void {
+    if (this.#options.versions.serving.shadows.length > 0) this.#shadowing ??= this.#followShadows()
+  }
+
+  /**
+   * While a plan has shadows their topic is looked for again and again: it may be made later, be deleted, or be refused. Nothing is
+   * shadowed without it, and nothing else waits for it. Never rejects.
+   */
   async #followShadows(): Promise<void> {
-    const { links, settings, tools } = this.#options
+    const { links, settings, tools, versions } = this.#options
     const topic = shadowTopicOf(settings.outputTopic)
-    const backoff = new Backoff(500, 5_000)
-    while (!this.#closing.signal.aborted) {
-      const there = await links.follow(topic).catch(error => asSluiceError(error, 'broker-unreachable'))
-      if (there === true) return
-      const reason = there === false ? 'it does not exist' : there.message
-      tools.log.warn({ topic, reason }, 'the topic of the shadows cannot be written to')
-      await tools.clock.sleep(backoff.next(), this.#closing.signal)
+    let told = ''
+    while (!this.#closing.signal.aborted && versions.serving.shadows.length > 0) {
+      const refused = this.#shadowsRefused
+      this.#shadowsRefused = false
+      const there = refused || (await links.follow(topic).catch(error => asSluiceError(error, 'broker-unreachable')))
+      const reason = refused
+        ? 'it was refused'
+        : there === false
+          ? 'it does not exist'
+          : there === true
+            ? ''
+            : there.message
+      if (reason !== '') links.forget(topic)
+      if (reason !== '' && reason !== told)
+        tools.log.warn({ topic, reason }, 'the topic of the shadows cannot be written to')
+      told = reason
+      await tools.clock.sleep(refused ? REFUSED_SHADOWS_MS : BETWEEN_LOOKS_MS, this.#closing.signal)
     }
+    links.forget(topic)
+    this.#shadowing = undefined
+  }
+
+  /** At once: what starts over must not ask for the topic again. */
+  #onShadowsRefused(): void {
+    const { links, settings } = this.#options
+    this.#shadowsRefused = true
+    links.forget(shadowTopicOf(settings.outputTopic))
   }
 
   /** Commits what is in the pipeline and ends all tasks. */
@@ -223,6 +252,7 @@ export class Replica {
         this.#heard(partition)
       },
       onServed: () => this.#review(),
+      onShadowsRefused: () => this.#onShadowsRefused(),
     })
   }
 
@@ -262,5 +292,9 @@ export class Replica {
     })
   }
 }
+
+/** From one look for the topic of the shadows to the next; after it was refused. */
+const BETWEEN_LOOKS_MS = 5_000
+const REFUSED_SHADOWS_MS = 60_000
 
 const conditionOf = (partition: number) => `partition-${partition}`

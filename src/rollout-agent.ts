@@ -24,6 +24,8 @@ interface RolloutAgentOptions {
   /** What answers at first. */
   readonly live: LivePlan
   readonly shelf: VersionShelf
+  /** Why a version that is open cannot be trusted with records, or undefined. */
+  readonly refuse: (version: string) => SluiceError | undefined
   /** This plan, whose versions are ready, answers from now on. */
   readonly adopt: (live: LivePlan) => void
   readonly publish: (report: ReplicaReport) => void
@@ -59,6 +61,7 @@ export class RolloutAgent {
   readonly #members = new Map<number, string>()
   #wanted: RolloutState | undefined
   #busy = false
+  #closed = false
   /** Resolves when another state is heard. */
   #news = Promise.withResolvers<void>()
 
@@ -90,6 +93,7 @@ export class RolloutAgent {
 
   /** Nothing is followed any more. */
   close(): void {
+    this.#closed = true
     this.#wanted = undefined
     this.#news.resolve()
   }
@@ -108,6 +112,7 @@ export class RolloutAgent {
   async #apply(state: RolloutState): Promise<void> {
     const { live, revision, proposed } = state
     if (live !== undefined && revision !== this.#live.revision) await this.#goLive({ plan: live, revision }, state)
+    if (this.#wanted !== state) return
     if (proposed !== undefined && proposed.id !== this.#prepared?.proposal) await this.#propose(proposed, state)
     if (this.#wanted === state) this.#retireOthers(proposed?.plan)
   }
@@ -146,9 +151,15 @@ export class RolloutAgent {
     for (const version of versionsOf(plan)) {
       if (this.#wanted !== state) return undefined
       const ready = this.#options.shelf.open(version)
-      ready.catch(() => {}) // it may fail when nobody waits any more
+      // It may fail, or come about, when nobody waits for it any more.
+      ready.then(
+        () => this.#reviewShelf(),
+        () => {},
+      )
       try {
         await Promise.race([ready, this.#news.promise])
+        const refusal = this.#wanted === state ? this.#options.refuse(version) : undefined
+        if (refusal !== undefined) return { version, error: refusal }
       } catch (error) {
         return { version, error: asSluiceError(error, 'session-failed') }
       }
@@ -159,8 +170,14 @@ export class RolloutAgent {
   /** The store is away, say. Other news come first. */
   #tryAgain(state: RolloutState): void {
     this.#options.clock.after(AGAIN_MS, () => {
-      if (this.#wanted === state && !this.#busy) void this.#follow()
+      if (this.#wanted !== state) return
+      if (this.#busy) this.#tryAgain(state)
+      else void this.#follow()
     })
+  }
+
+  #reviewShelf(): void {
+    if (!this.#busy && this.#wanted !== undefined) this.#retireOthers(this.#wanted.proposed?.plan)
   }
 
   #retireOthers(proposed: RolloutPlan | undefined): void {
@@ -171,6 +188,7 @@ export class RolloutAgent {
   }
 
   #report(): void {
+    if (this.#closed) return
     const { publish, model, group, replica, place, pinned, clock } = this.#options
     publish({
       group,

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { connectionOptions } from './connection.ts'
 import type { SluiceError } from './core/errors.ts'
+import { tooManyHang } from './core/inference.ts'
 import { identityOf } from './core/model.ts'
 import { type RolloutPlan, versionsOf } from './core/rollout.ts'
 import { aborted, within } from './core/waiting.ts'
@@ -49,6 +50,9 @@ export class Worker {
   readonly #replica = randomUUID()
   /** Rejects when waiting for the rollout topic cannot help. */
   readonly #refused = Promise.withResolvers<never>()
+  /** Resolves when the rollout topic cannot be read for now. */
+  readonly #away = Promise.withResolvers<void>()
+  #brokersAway = false
   #agent: RolloutAgent | undefined
   #models: ReadonlyMap<string, ServedModel> = new Map()
   #io: Io | undefined
@@ -123,7 +127,9 @@ export class Worker {
     const highest = await whenStoreAnswers(() => store.highest(modelName), this.#tools, signal)
     if (highest === undefined) return undefined
     if (!(await within(clock, ROLLOUT_PATIENCE_MS, starting))) {
-      await whenStoreAnswers(() => this.#shelf.open(highest), this.#tools, signal)
+      // Another version may be live: whoever only answers slowly is asked, a broker that is away is not waited for.
+      if (!this.#brokersAway) await Promise.race([starting, this.#away.promise, aborted(signal)])
+      if (this.#brokersAway) await whenStoreAnswers(() => this.#shelf.open(highest), this.#tools, signal)
     }
     const state = await Promise.race([starting, aborted(signal)])
     if (signal.aborted) return undefined
@@ -208,6 +214,10 @@ export class Worker {
       onState: state => this.#agent?.heard(state),
       // Later there are others who say that brokers are away, and what serves goes on.
       onTrouble: error => {
+        if (error !== undefined) {
+          this.#brokersAway = true
+          this.#away.resolve()
+        }
         if (error === undefined) health.clear(ROLLOUT_TOPIC)
         else if (health.state !== 'STARTING' || modelVersion !== undefined) return
         else if (error.response === 'exit') this.#refused.reject(error)
@@ -227,6 +237,7 @@ export class Worker {
       pinned: modelVersion !== undefined,
       live,
       shelf: this.#shelf,
+      refuse: version => this.#hungSessions(version),
       adopt: next => this.#io!.adopt(next),
       publish: report => this.#follower.report(report),
     })
@@ -257,6 +268,12 @@ export class Worker {
       adopt: next => run.adopt(next),
       retire: version => run.retire(version),
     }
+  }
+
+  /** They hang in runs of a version that was only a shadow, say: nobody was told. */
+  #hungSessions(version: string): SluiceError | undefined {
+    const hung = this.#models.get(version)?.pool.hung
+    return hung !== undefined && hung.count >= hung.most ? tooManyHang(hung) : undefined
   }
 
   #onLeft(version: string): void {

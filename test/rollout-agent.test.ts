@@ -26,6 +26,7 @@ class Harness {
   readonly retired: string[] = []
   readonly opened: string[] = []
   readonly closed: string[] = []
+  readonly refusals = new Map<string, SluiceError>()
   /** What opening a version comes to; at once, and well, unless said. */
   readonly openings = new Map<string, Promise<void>>()
   readonly shelf = new VersionShelf({
@@ -43,6 +44,7 @@ class Harness {
       pinned,
       live: { plan: plan('1'), revision: 0 },
       shelf: this.shelf,
+      refuse: version => this.refusals.get(version),
       adopt: live => this.adopted.push(live),
       publish: report => this.reports.push(report),
       health: this.health,
@@ -173,6 +175,25 @@ test('a version that was opened for nothing is closed, and can be opened again',
   assert.deepEqual(harness.shelf.versions, [])
   await harness.shelf.open('1')
   assert.deepEqual(harness.opened, ['1', '1'])
+})
+
+test('a version whose sessions hang is refused though it is open', async () => {
+  const harness = await Harness.serving()
+  await harness.hear(state(1, plan('1', ['2'])))
+  harness.refusals.set('2', new SluiceError('sessions-hung', 'four threads hang'))
+  await harness.hear(state(1, plan('1', ['2']), plan('2')))
+  assert.equal(harness.reports.at(-1)!.prepared?.problem?.code, 'sessions-hung')
+})
+
+test('a version that opens when nobody wants it any more is unloaded', async () => {
+  const harness = await Harness.serving()
+  await harness.hear(state(1, plan('2')))
+  await harness.hear(state(1, plan('2'), plan('1'))) // waits until version 1 has left
+  await harness.hear(state(1, plan('2')))
+  await harness.shelf.left('1')
+  await settle()
+  assert.deepEqual(harness.opened, ['1', '2', '1'])
+  assert.deepEqual(harness.retired, ['1', '1'])
 })
 
 test('a pinned worker says so, and follows nothing', async () => {

@@ -29,6 +29,8 @@ export interface OutputWriter {
    * a transaction; writes the entry where it is news.
    */
   serve(entry: TimelineEntry): void
+  /** Whether predictions of shadows go anywhere: their topic is there. */
+  readonly takesShadows: boolean
   /** A prediction for record `index` of `batch`: its key, timestamp and headers, and `length` bytes of `value`. */
   prediction(batch: RecordBatch, index: number, value: Uint8Array, length: number, model: ModelIdentity, arm: Arm): void
   /** The record itself, untouched, with headers that say what is wrong with it. */

@@ -159,6 +159,8 @@ interface KafkajsCluster {
   isConnected(): boolean
   refreshMetadata(): Promise<void>
   refreshMetadataIfNecessary(): Promise<void>
+  /** Topics whose metadata every refresh asks for. */
+  readonly targetTopics: Set<string>
   addMultipleTargetTopics(topics: readonly string[]): Promise<void>
   findBroker(o: { nodeId: number | string }): Promise<KafkajsBroker>
   findTopicPartitionMetadata(topic: string): KafkajsPartitionMetadata[]

@@ -26,6 +26,7 @@ export class KafkaLinks {
   /** By partition. Assignors deal partitions out in a pattern, so their numbers would load the connections unevenly. */
   readonly #links = new Map<number, ProducerLink>()
   readonly #clock: Clock
+  readonly #forgotten = new Set<string>()
 
   constructor(tools: ClusterTools, groupId: string, clock: Clock) {
     this.tools = tools
@@ -71,13 +72,17 @@ export class KafkaLinks {
   }
 
   /**
-   * Learns about one more topic, once connected.
-   * @returns false where it does not exist
+   * Learns about one more topic, once connected; called again it looks whether that is still there.
+   * @returns false where it does not exist: then it is as if it had never been followed
    * @throws SluiceError as `connect` does
    */
   async follow(topic: string): Promise<boolean> {
     try {
-      if ((await partitionCount(this.data.cluster, topic)) === undefined) return false
+      if ((await partitionCount(this.data.cluster, topic)) === undefined) {
+        this.forget(topic)
+        return false
+      }
+      this.#forgotten.delete(topic)
       await Promise.all([this.data, ...this.#producers].map(({ cluster }) => cluster.addMultipleTargetTopics([topic])))
       return true
     } catch (error) {
@@ -85,8 +90,18 @@ export class KafkaLinks {
     }
   }
 
+  /**
+   * A topic that is not needed any more, or cannot be used: it counts no partitions. A refresh of the metadata fails as a whole
+   * where one of its topics was deleted, and would hold up all the others.
+   */
+  forget(topic: string): void {
+    this.#forgotten.add(topic)
+    for (const { cluster } of [this.data, ...this.#producers]) cluster.targetTopics.delete(topic)
+  }
+
   /** Partitions of a topic as the metadata has it now; 0 while it has none, as when the connections are closed. */
   partitions(topic: string): number {
+    if (this.#forgotten.has(topic)) return 0
     try {
       return this.data.cluster.findTopicPartitionMetadata(topic).length
     } catch (error) {

@@ -82,6 +82,10 @@ export class KafkaOutputWriter implements OutputWriter {
     this.#timeline = new TopicBatches(options.timelineTopic, 0, 1)
   }
 
+  get takesShadows(): boolean {
+    return this.#options.partitionCounts().shadow > 0
+  }
+
   /** Tag of the versions that answer the records written last; for the offset that is committed with them. */
   get serving(): string | undefined {
     return this.#serving

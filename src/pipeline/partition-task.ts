@@ -188,7 +188,8 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   }
 
   #shadow({ serving, queued, from, to }: Part): void {
-    if (serving.shadows.length === 0 || this.#options.clock.now() < this.#unshadowedUntil) return
+    const { committer, clock } = this.#options
+    if (serving.shadows.length === 0 || clock.now() < this.#unshadowedUntil || !committer.output.takesShadows) return
     for (const version of serving.shadows) {
       let lane = this.#shadows.get(version)
       if (lane === undefined) {
@@ -271,7 +272,10 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   /** Results leave in the order of the input, whatever order the sessions finish in. */
   #emitSettled(run: TaskRun): void {
     const { committer, telemetry, clock, maxOutputBytes } = this.#options
-    if (!this.#mayEmit(run)) return
+    if (!this.#mayEmit(run)) {
+      if (this.hurried) run.commits.wake()
+      return
+    }
     const startedAt = clock.now()
     while (this.#mayEmit(run)) {
       const part = run.parts.shift()!
@@ -380,6 +384,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
     if (known.response === 'halt' && initialising) return { how: 'halted', error: known }
     if (!initialising && this.#shadows.size > 0 && REFUSALS.has(known.code)) {
       this.#unshadowedUntil = this.#options.clock.now() + UNSHADOWED_MS
+      this.#options.onShadowsRefused?.()
       log.warn(
         { code: known.code, reason: known.message },
         'nothing is shadowed for a while: it may be why the broker refuses',

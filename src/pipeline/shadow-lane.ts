@@ -7,7 +7,7 @@ import type { RowSource } from './row-sources.ts'
 import type { ServedVersion } from './serving.ts'
 
 /** What waits for a shadow at most, for one partition; the rest goes without. */
-const MOST_WAITING = { records: 8_192, bytes: 16 * 1024 * 1024 }
+const MOST_WAITING = { records: 8_192, bytes: 4 * 1024 * 1024 }
 
 export interface ShadowLaneOptions {
   readonly version: ServedVersion
@@ -20,7 +20,7 @@ export interface ShadowLaneOptions {
 interface Waiting {
   readonly batch: RecordBatch
   cursor: number
-  readonly to: number
+  to: number
 }
 
 /**
@@ -54,6 +54,12 @@ export class ShadowLane implements RowSource {
   /** Takes records [from, to) of a batch, or drops them where too many wait. Holds the batch's lease meanwhile. */
   take(batch: RecordBatch, from: number, to: number): void {
     const records = to - from
+    const last = this.#waiting.at(-1)
+    if (last?.batch === batch && last.to === from) {
+      last.to = to
+      this.#waitingRecords += records
+      return
+    }
     const bytes = memoryOf(batch)
     const room =
       this.#waitingRecords + records <= MOST_WAITING.records && this.#waitingBytes + bytes <= MOST_WAITING.bytes

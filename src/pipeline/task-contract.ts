@@ -55,6 +55,8 @@ export interface TaskOptions {
   readonly onCondition: (error: SluiceError | undefined) => void
   /** The fetcher should look again: the position was set, or there is room. */
   readonly onWanted: () => void
+  /** A broker refused a transaction with predictions of shadows: their topic may be why. */
+  readonly onShadowsRefused?: () => void
   /** The task may have let go of a serving that is no longer in effect: see `PartitionTask.uses`. */
   readonly onServed?: () => void
 }

@@ -7,6 +7,7 @@ import { hashOfPlace, takesCanary } from '../../src/core/rollout.ts'
 import type { TimelineEntry } from '../../src/core/timeline.ts'
 import { temporaryFolder } from '../faults/support.ts'
 import { assertExactlyOnce } from '../support/audit.ts'
+import { until, withAdmin } from '../support/broker.ts'
 import { MODEL_STORE } from '../support/models.ts'
 import { headerText, type LogRecord } from '../support/record-log.ts'
 import { runSluice } from '../support/sluice-process.ts'
@@ -87,6 +88,38 @@ suite('a rollout, with real workers', { concurrency: 3, timeout: 120_000 }, () =
       assert.equal(new Set(shadows.map(record => headerText(record, 'source'))).size, shadows.length, 'none twice')
     })
   }
+
+  test('a worker that starts later shadows, too, and goes on when the topic of the shadows is deleted', async t => {
+    const env = { MODEL_STORE: storeOf(t, '1', '2'), MODEL_NAME: MODEL, METADATA_MAX_AGE_MS: '500' }
+    const bed = await Testbed.create('rollout-shadow', { partitions: PARTITIONS, env })
+    t.after(() => bed.close())
+    for (const change of [
+      ['promote', MODEL, '1'],
+      ['shadow', MODEL, '2'],
+    ]) {
+      const { code, stderr } = await model(bed, ...change)
+      assert.equal(code, 0, stderr)
+    }
+    const shadowTopic = `${bed.output}.shadow`
+    const worker = await bed.startWorker().ready()
+    const { messages } = irisWorkload(400, { partitions: PARTITIONS })
+    const shadowed = async () => (await worker.metric('sluice_shadow_predictions_total')) > 0
+    await until(
+      async () => {
+        await bed.produce(messages)
+        return await shadowed()
+      },
+      () => 'nothing is shadowed',
+      20_000,
+    )
+    await bed.caughtUp()
+    assert.ok((await readTopic(shadowTopic)).length > 0)
+    await withAdmin(admin => admin.deleteTopics({ topics: [shadowTopic] }))
+    await worker.waitForLog(({ msg, reason }) => /topic of the shadows/.test(msg) && reason === 'it does not exist')
+    await bed.produce(messages)
+    await bed.caughtUp()
+    assertExactlyOnce(await bed.audit())
+  })
 
   test('a version that does not verify never answers, and a worker that starts later begins with what is live', async t => {
     const store = storeOf(t, '1', '3')

@@ -195,8 +195,8 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: TASK,
-        find: 'if (!this.#mayEmit(run)) return',
-        replace: 'if (!run.parts.some(({ done }) => done)) return',
+        find: 'if (!this.#mayEmit(run)) {\n      if (this.hurried)',
+        replace: 'if (!run.parts.some(({ done }) => done)) {\n      if (this.hurried)',
       },
     ],
   },

@@ -18,6 +18,7 @@ export const prediction = (offset: number) => ({ offset, said: String(prediction
 
 /** Keeps what was written until it is taken. */
 export class FakeOutput implements OutputWriter {
+  takesShadows = true
   #written: Written[] = []
   /** What was announced, in order. */
   readonly served: { offset: number; version: string }[] = []

@@ -16,7 +16,7 @@ export class FakeCluster implements KafkajsCluster {
   readonly #clock: Clock
   readonly #connect: (broker: FakeBroker) => FakeConnection
   readonly #connections: Record<string, FakeConnection> = {}
-  #targets = new Set<string>()
+  targetTopics = new Set<string>()
   #metadata: FakeMetadata | undefined
   #refreshing: Promise<void> | undefined
   #turn = 0
@@ -63,17 +63,17 @@ export class FakeCluster implements KafkajsCluster {
     const { metadataExpireAt } = this.brokerPool
     const known = new Set(this.#metadata?.map(({ topic }) => topic))
     const fresh = metadataExpireAt !== null && this.#clock.now() <= metadataExpireAt
-    if (!fresh || [...this.#targets].some(topic => !known.has(topic))) await this.refreshMetadata()
+    if (!fresh || [...this.targetTopics].some(topic => !known.has(topic))) await this.refreshMetadata()
   }
 
   async addMultipleTargetTopics(topics: readonly string[]): Promise<void> {
-    const former = this.#targets
-    this.#targets = new Set([...former, ...topics])
-    if (this.#targets.size === former.size && this.#metadata !== undefined) return
+    const former = this.targetTopics
+    this.targetTopics = new Set([...former, ...topics])
+    if (this.targetTopics.size === former.size && this.#metadata !== undefined) return
     try {
       await this.refreshMetadata()
     } catch (error) {
-      if ((error as { type?: string }).type === 'UNKNOWN_TOPIC_OR_PARTITION') this.#targets = former
+      if ((error as { type?: string }).type === 'UNKNOWN_TOPIC_OR_PARTITION') this.targetTopics = former
       throw error
     }
   }
@@ -113,7 +113,7 @@ export class FakeCluster implements KafkajsCluster {
   }
 
   async #refresh(): Promise<void> {
-    const targets = [...this.#targets]
+    const targets = [...this.targetTopics]
     this.#metadata = await this.#nextConnection().metadata<FakeMetadata>(targets)
     this.brokerPool.metadataExpireAt = this.#clock.now() + METADATA_MAX_AGE_MS
     this.#reconnect()
