@@ -1,8 +1,7 @@
 import { headerTexts } from '../src/audit/header-walker.ts'
-import { murmur2 } from '../src/core/murmur2.ts'
-import { COLUMNS, Column, type RecordBatch } from '../src/core/record-batch.ts'
-import { hashOfPlace, takesCanary } from '../src/core/rollout.ts'
+import { keyBytes, type RecordBatch } from '../src/core/record-batch.ts'
 import type { TimelineEntry } from '../src/core/timeline.ts'
+import { answeredBy, canaryHash } from '../test/support/timeline.ts'
 
 const NAMES = ['source', 'model-version', 'model-arm'].map(name => Buffer.from(name))
 const MOST_EXAMPLES = 5
@@ -28,7 +27,7 @@ export class RolloutWitness {
       const [, partition, offset] = source.split('/').map(Number) as [number, number, number]
       const said = this.#of(partition)
       said.offsets.push(offset)
-      said.hashes.push(hashOf(batch, index, partition, offset))
+      said.hashes.push(canaryHash(keyBytes(batch, index), partition, offset))
       said.labels.push(this.#label(`${version} ${arm || 'stable'}`))
     }
   }
@@ -45,9 +44,9 @@ export class RolloutWitness {
     let count = 0
     const examples: string[] = []
     for (const [partition, { offsets, hashes, labels }] of this.#partitions) {
-      const entries = timeline.filter(entry => entry.partition === partition)
+      const entries = timeline.filter(entry => entry.partition === partition) // once, for a million records
       for (const [i, offset] of offsets.entries()) {
-        const expected = expectedAt(entries, offset, hashes[i]!)
+        const expected = answeredBy(entries, partition, offset, hashes[i]!)
         const got = this.#labels[labels[i]!]!
         if (got === expected) continue
         count++
@@ -71,18 +70,4 @@ export class RolloutWitness {
     const at = this.#labels.indexOf(label)
     return at >= 0 ? at : this.#labels.push(label) - 1
   }
-}
-
-function expectedAt(entries: readonly TimelineEntry[], offset: number, hash: number): string {
-  const entry = entries.findLast(each => each.offset <= offset)
-  if (entry === undefined) return 'nothing'
-  const { stable, canary } = entry
-  if (canary !== undefined && takesCanary(hash, canary.percent)) return `${canary.version} canary`
-  return `${stable.version} stable`
-}
-
-function hashOf(batch: RecordBatch, index: number, partition: number, offset: number): number {
-  const length = batch.columns[index * COLUMNS + Column.keyLength]!
-  const start = batch.columns[index * COLUMNS + Column.keyStart]!
-  return length < 0 ? hashOfPlace(partition, offset) : murmur2(batch.bytes, start, start + length)
 }

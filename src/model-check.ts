@@ -118,7 +118,7 @@ async function openSessions(
     openTimeoutMs,
     log,
     clock,
-    ...(threadUrl === undefined ? {} : { threadUrl }),
+    threadUrl,
   })
   return [pool, `it has the inputs and outputs of model.json; opened on ${[...new Set(pool.providers)].join(', ')}`]
 }

@@ -40,7 +40,7 @@ export async function makeSamples(
     openTimeoutMs,
     log,
     clock,
-    ...(threadUrl === undefined ? {} : { threadUrl }),
+    threadUrl,
   })
   try {
     const width = [...spec.inputs, ...spec.outputs].reduce((sum, each) => sum + each.width, 0)

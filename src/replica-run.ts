@@ -1,10 +1,12 @@
 import { Backoff } from './core/backoff.ts'
-import { SluiceError } from './core/errors.ts'
+import type { FeatureDecoder } from './core/codec.ts'
+import { messageOf, SluiceError } from './core/errors.ts'
 import { aborted, within } from './core/waiting.ts'
 import { createDecoder, openSchemas } from './formats.ts'
 import { type ConnectionOptions, clusterTools } from './kafka/cluster.ts'
 import { KafkaLinks } from './kafka/links.ts'
-import { createTopics, TIMELINE_CONFIG } from './kafka/topics.ts'
+import { createTopics, timelineTopicRequest } from './kafka/topics.ts'
+import { tellHealth } from './ops/health.ts'
 import type { IoStatus, PartitionStatus } from './ops/status.ts'
 import type { PartitionTask } from './pipeline/partition-task.ts'
 import { Replica, type ReplicaStart, type ReplicaTools, type WorkerSettings } from './replica.ts'
@@ -114,18 +116,20 @@ export class ReplicaRun {
     const { clock, log } = tools
     // What is wrong with the formats shows at once, not only when a broker has answered.
     const schemas = await openSchemas(settings, clock, log)
-    for (const { spec } of models) await createDecoder(settings, spec, schemas, clock)
+    const decoders: FeatureDecoder[] = []
+    for (const { spec } of models) decoders.push(await createDecoder(settings, spec, schemas, clock))
     const connected = await this.#waitFor('brokers', signal, async () => {
       await this.#links.connect(topicsOf(settings), settings.processingGuarantee === 'exactly-once')
       await this.#followTimeline()
     })
     if (!connected) return undefined
-    const onCondition = (version: string, error: SluiceError | undefined) => this.#onSessions(version, error)
+    const onCondition = (version: string, error: SluiceError | undefined) =>
+      tellHealth(tools.health, `sessions-${version}`, error, fatal => this.fail(fatal))
     const versions = new ServedVersions({ settings, schemas, ...tools, onCondition })
-    const prepared = await this.#waitFor('schemas', signal, async () => {
-      for (const model of models) await versions.prepare(model)
-    })
-    return prepared ? versions : undefined
+    for (const [i, model] of models.entries()) {
+      if (!(await this.#waitFor('schemas', signal, () => versions.prepare(model, decoders[i])))) return undefined
+    }
+    return versions
   }
 
   /** The worker makes the topic itself where it may: who has never rolled out anything need not know of it. */
@@ -133,9 +137,9 @@ export class ReplicaRun {
     const { settings, connection, tools } = this.#options
     const { timelineTopic: topic } = settings
     if (await this.#links.follow(topic)) return
-    const refusal = await createTopics(connection, [timelineRequest(topic)]).then(
+    const refusal = await createTopics(connection, [timelineTopicRequest(topic)]).then(
       () => '',
-      error => ` The broker does not let the worker create it: ${error instanceof Error ? error.message : error}.`,
+      error => ` The broker does not let the worker create it: ${messageOf(error)}.`,
     )
     if (refusal === '') tools.log.info({ topic }, 'the topic of the timeline was created')
     // The broker that is asked may hear of it a moment after the one that has made it.
@@ -145,14 +149,6 @@ export class ReplicaRun {
       await tools.clock.sleep(BETWEEN_LOOKS_MS)
     }
     throw new SluiceError('topic-missing', `Topic ${topic}, the timeline, does not exist.${refusal}`)
-  }
-
-  #onSessions(version: string, error: SluiceError | undefined): void {
-    const { health } = this.#options.tools
-    const condition = `sessions-${version}`
-    if (error === undefined) health.clear(condition)
-    else if (error.response === 'exit') this.fail(error)
-    else health.set(condition, error)
   }
 
   /** Tries until it works, and is not ready meanwhile. Returns false when it is stopped first. */
@@ -180,11 +176,6 @@ export class ReplicaRun {
     tools.log.warn({ drainTimeoutMs }, 'draining takes too long: what is in flight is left to the next owner')
     replica.abort()
   }
-}
-
-/** Kept for ever: a replay asks which version answered years ago. */
-function timelineRequest(topic: string) {
-  return { topic, partitions: 1, replicationFactor: -1, config: TIMELINE_CONFIG }
 }
 
 function topicsOf({ inputTopic, outputTopic, deadLetterTopic }: WorkerSettings): string[] {

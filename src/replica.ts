@@ -7,7 +7,7 @@ import { Fetcher } from './kafka/fetcher.ts'
 import type { KafkaLinks } from './kafka/links.ts'
 import { type Assignment, Membership } from './kafka/membership.ts'
 import type { PartitionLog } from './kafka/partition-log.ts'
-import type { HealthReporter } from './ops/health.ts'
+import { type HealthReporter, tellHealth } from './ops/health.ts'
 import type { Metrics } from './ops/metrics.ts'
 import { AssignedTasks } from './pipeline/assignment.ts'
 import { CommitTurns } from './pipeline/commit-turns.ts'
@@ -183,11 +183,7 @@ export class Replica {
   /** Reports what keeps a part of the replica from working, under a name of its own. */
   #condition(name: string): (error: SluiceError | undefined) => void {
     const { tools, onFailed } = this.#options
-    return error => {
-      if (error === undefined) tools.health.clear(name)
-      else if (error.response === 'exit') onFailed(error)
-      else tools.health.set(name, error)
-    }
+    return error => tellHealth(tools.health, name, error, onFailed)
   }
 
   #createFetcher(): Fetcher {

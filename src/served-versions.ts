@@ -1,14 +1,15 @@
 import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
+import type { FeatureDecoder } from './core/codec.ts'
 import { SluiceError } from './core/errors.ts'
 import type { SessionPool } from './core/inference.ts'
 import type { Log } from './core/log.ts'
 import { identityOf, type ModelSpec } from './core/model.ts'
-import type { RolloutPlan } from './core/rollout.ts'
+import { answers, type RolloutPlan } from './core/rollout.ts'
 import { createDecoder, createEncoder, type openSchemas } from './formats.ts'
 import type { Metrics } from './ops/metrics.ts'
 import { Batcher } from './pipeline/batcher.ts'
-import type { ServedVersion, Serving } from './pipeline/serving.ts'
+import { type ServedVersion, type Serving, servingOf } from './pipeline/serving.ts'
 import type { Probe } from './probe.ts'
 
 /** A model version that is open somewhere, and what tells bad sessions from bad rows. */
@@ -84,39 +85,27 @@ export class ServedVersions {
 
   /**
    * Makes a version ready to answer, once.
+   * @param known its decoder, where there is one already
    * @throws SluiceError where its features or its predictions do not fit the schemas; `registry-unreachable` where trying
    *   again may help
    */
-  async prepare(model: ReplicaModel): Promise<void> {
+  async prepare(model: ReplicaModel, known?: FeatureDecoder): Promise<void> {
     const { settings, schemas, clock } = this.#options
     const { spec } = model
-    const decoder = await createDecoder(settings, spec, schemas, clock)
+    const decoder = known ?? (await createDecoder(settings, spec, schemas, clock))
     const encoder = await createEncoder(settings.outputFormat, spec, settings.outputTopic, schemas)
-    const served = { name: spec.version, decoder, encoder, batcher: this.#createBatcher(model) }
+    const batcher = this.#createBatcher(model)
+    const served = { name: spec.version, sha256: spec.sha256, decoder, encoder, batcher }
     this.#prepared.set(spec.version, { model, served })
   }
 
   /** From now on records that are decoded are answered by this plan, whose versions are prepared. */
   adopt(live: LivePlan): void {
     const { plan, revision } = live
-    const stable = this.#get(plan.stable)
-    const canary = plan.canary && { ...plan.canary, ...this.#get(plan.canary.version) }
-    const shadows = plan.shadows.map(version => this.#get(version))
-    const said = ({ model }: Prepared) => ({ version: model.spec.version, sha256: model.spec.sha256 })
+    const { groupId: group } = this.#options.settings
+    const { name: model } = this.#get(plan.stable).model.spec
     this.#live = live
-    this.#serving = {
-      stable: stable.served,
-      canary: canary && { version: canary.served, percent: canary.percent },
-      shadows: shadows.map(({ served }) => served),
-      said: {
-        group: this.#options.settings.groupId,
-        model: stable.model.spec.name,
-        revision,
-        stable: said(stable),
-        ...(canary === undefined ? {} : { canary: { ...said(canary), percent: canary.percent } }),
-        shadows: shadows.map(said),
-      },
-    }
+    this.#serving = servingOf(plan, { group, model, revision }, version => this.#get(version).served)
   }
 
   /** Lets go of a version that nobody uses any more. */
@@ -159,7 +148,7 @@ export class ServedVersions {
   #onSessions(version: string, error: SluiceError | undefined): void {
     const { onCondition, log } = this.#options
     const plan = this.#live?.plan
-    if (plan === undefined || plan.stable === version || plan.canary?.version === version) onCondition(version, error)
+    if (plan === undefined || answers(plan, version)) onCondition(version, error)
     else if (error !== undefined)
       log.warn({ version, code: error.code, reason: error.message }, 'a shadow is in trouble')
   }

@@ -46,9 +46,9 @@ interface ModelTools {
   /** See `SessionPoolOptions`. */
   readonly onCondition?: (error: SluiceError | undefined) => void
   /** See `SessionPoolOptions`. */
-  readonly openTimeoutMs?: number
+  readonly openTimeoutMs?: number | undefined
   /** See `SessionPoolOptions`. */
-  readonly threadUrl?: URL
+  readonly threadUrl?: URL | undefined
 }
 
 /**
@@ -78,8 +78,8 @@ export async function openModel(
     runTimeoutMs,
     log,
     clock,
-    ...(openTimeoutMs === undefined ? {} : { openTimeoutMs }),
-    ...(threadUrl === undefined ? {} : { threadUrl }),
+    openTimeoutMs,
+    threadUrl,
     telemetry: tools.telemetry?.(version),
     onCondition,
   })

@@ -9,6 +9,8 @@ export interface VersionShelfOptions {
 
 interface Shelved {
   readonly model: Promise<ServedModel>
+  /** What that has resolved to. */
+  opened: ServedModel | undefined
   /** Set when it is retired; resolves when it is closed. */
   leaving: PromiseWithResolvers<void> | undefined
 }
@@ -32,6 +34,11 @@ export class VersionShelf {
     return [...this.#shelved.keys()]
   }
 
+  /** A version that is ready, also while it is leaving. */
+  opened(version: string): ServedModel | undefined {
+    return this.#shelved.get(version)?.opened
+  }
+
   /**
    * A version, ready to answer. One that is leaving is closed first.
    * @throws what opening throws; the next call tries again
@@ -41,9 +48,11 @@ export class VersionShelf {
     const there = this.#shelved.get(version)
     if (there !== undefined) return there.model
     const model = this.#options.open(version)
-    this.#shelved.set(version, { model, leaving: undefined })
+    const shelved: Shelved = { model, opened: undefined, leaving: undefined }
+    this.#shelved.set(version, shelved)
     try {
-      return await model
+      shelved.opened = await model
+      return shelved.opened
     } catch (error) {
       this.#forget(version)
       throw error

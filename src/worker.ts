@@ -4,7 +4,7 @@ import { connectionOptions } from './connection.ts'
 import type { SluiceError } from './core/errors.ts'
 import { tooManyHang } from './core/inference.ts'
 import { identityOf } from './core/model.ts'
-import { type RolloutPlan, versionsOf } from './core/rollout.ts'
+import { answers, type RolloutPlan, versionsOf } from './core/rollout.ts'
 import { aborted, within } from './core/waiting.ts'
 import { IoThreads, type IoThreadsOptions } from './io-threads.ts'
 import { type ConnectionOptions, clusterTools } from './kafka/cluster.ts'
@@ -51,10 +51,8 @@ export class Worker {
   /** Rejects when waiting for the rollout topic cannot help. */
   readonly #refused = Promise.withResolvers<never>()
   /** Resolves when the rollout topic cannot be read for now. */
-  readonly #away = Promise.withResolvers<void>()
-  #brokersAway = false
+  readonly #away = Promise.withResolvers<true>()
   #agent: RolloutAgent | undefined
-  #models: ReadonlyMap<string, ServedModel> = new Map()
   #io: Io | undefined
   /** What ended the sessions before there was anything to end. */
   #early: SluiceError | undefined
@@ -99,7 +97,7 @@ export class Worker {
   async status(): Promise<WorkerStatus> {
     const { groupId, inputTopic, outputTopic, deadLetterTopic, processingGuarantee, sessions } = this.#settings
     const live = this.#agent?.live
-    const model = live && this.#models.get(live.plan.stable)
+    const model = live && this.#shelf.opened(live.plan.stable)
     const nothing: IoStatus = { totals: this.#tools.metrics.totals, partitions: [] }
     return {
       groupId,
@@ -128,8 +126,12 @@ export class Worker {
     if (highest === undefined) return undefined
     if (!(await within(clock, ROLLOUT_PATIENCE_MS, starting))) {
       // Another version may be live: whoever only answers slowly is asked, a broker that is away is not waited for.
-      if (!this.#brokersAway) await Promise.race([starting, this.#away.promise, aborted(signal)])
-      if (this.#brokersAway) await whenStoreAnswers(() => this.#shelf.open(highest), this.#tools, signal)
+      const away = await Promise.race([
+        starting.then(() => false),
+        this.#away.promise,
+        aborted(signal).then(() => false),
+      ])
+      if (away) await whenStoreAnswers(() => this.#shelf.open(highest), this.#tools, signal)
     }
     const state = await Promise.race([starting, aborted(signal)])
     if (signal.aborted) return undefined
@@ -144,7 +146,7 @@ export class Worker {
     const wanted = versionsOf(plan)
     // The highest may have been opened while the brokers did not answer; no thread will be told of it.
     for (const version of this.#shelf.versions) if (!wanted.includes(version)) await this.#shelf.discard(version)
-    const models = wanted.map(version => this.#models.get(version)!)
+    const models = wanted.map(version => this.#shelf.opened(version)!)
     this.#agent = this.#createAgent(live)
     const io = this.#createIo(models, live)
     this.#io = io
@@ -161,15 +163,15 @@ export class Worker {
   async #openAll(plan: RolloutPlan, signal: AbortSignal): Promise<RolloutPlan | undefined> {
     const shadows: string[] = []
     for (const version of versionsOf(plan)) {
-      const answers = version === plan.stable || version === plan.canary?.version
+      const open = () => this.#shelf.open(version)
+      if (answers(plan, version)) {
+        if ((await whenStoreAnswers(open, this.#tools, signal)) === undefined) return undefined
+        continue
+      }
       try {
-        const open = () => this.#shelf.open(version)
-        if (!answers) {
-          await open()
-          shadows.push(version)
-        } else if ((await whenStoreAnswers(open, this.#tools, signal)) === undefined) return undefined
+        await open()
+        shadows.push(version)
       } catch (error) {
-        if (answers) throw error
         this.#tools.log.warn({ version, error }, 'a shadow cannot be opened, and is left out')
       }
     }
@@ -187,7 +189,7 @@ export class Worker {
       telemetry: metrics.pool.bind(metrics),
       onCondition: (error: SluiceError | undefined) => this.#onSessions(version, error),
       // Nothing answers yet at the start, and an engine may take minutes to build.
-      ...(this.#io === undefined ? {} : { openTimeoutMs: this.#settings.modelOpenTimeoutMs }),
+      openTimeoutMs: this.#io === undefined ? undefined : this.#settings.modelOpenTimeoutMs,
     }
     const model = await openModel({ ...this.#settings, modelVersion: version }, tools, slotsFor)
     try {
@@ -196,7 +198,6 @@ export class Worker {
       await model.close()
       throw error
     }
-    this.#models = new Map([...this.#models, [version, model]])
     return model
   }
 
@@ -214,12 +215,9 @@ export class Worker {
       onState: state => this.#agent?.heard(state),
       // Later there are others who say that brokers are away, and what serves goes on.
       onTrouble: error => {
-        if (error !== undefined) {
-          this.#brokersAway = true
-          this.#away.resolve()
-        }
-        if (error === undefined) health.clear(ROLLOUT_TOPIC)
-        else if (health.state !== 'STARTING' || modelVersion !== undefined) return
+        if (error === undefined) return health.clear(ROLLOUT_TOPIC)
+        this.#away.resolve(true)
+        if (health.state !== 'STARTING' || modelVersion !== undefined) return
         else if (error.response === 'exit') this.#refused.reject(error)
         else health.set(ROLLOUT_TOPIC, error)
       },
@@ -272,14 +270,13 @@ export class Worker {
 
   /** They hang in runs of a version that was only a shadow, say: nobody was told. */
   #hungSessions(version: string): SluiceError | undefined {
-    const hung = this.#models.get(version)?.pool.hung
+    const hung = this.#shelf.opened(version)?.pool.hung
     return hung !== undefined && hung.count >= hung.most ? tooManyHang(hung) : undefined
   }
 
   #onLeft(version: string): void {
-    this.#models = new Map([...this.#models].filter(([other]) => other !== version))
     void this.#shelf.left(version).then(() => {
-      if (!this.#models.has(version)) this.#onSessions(version, undefined)
+      if (this.#shelf.opened(version) === undefined) this.#onSessions(version, undefined)
       this.#tools.log.info({ version }, 'the version was unloaded')
     })
   }
@@ -289,9 +286,8 @@ export class Worker {
     const { health, log } = this.#tools
     const condition = `session-pool-${version}`
     const plan = this.#agent?.live.plan
-    const answers = plan === undefined || version === plan.stable || version === plan.canary?.version
     if (error === undefined) health.clear(condition)
-    else if (!answers)
+    else if (plan !== undefined && !answers(plan, version))
       log.warn({ version, code: error.code, reason: error.message }, 'sessions of a version are in trouble')
     else if (error.response !== 'exit') health.set(condition, error)
     else if (this.#io === undefined) this.#early = error

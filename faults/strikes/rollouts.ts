@@ -1,8 +1,8 @@
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TimelineEntry } from '../../src/core/timeline.ts'
-import { MODEL_STORE } from '../../test/support/models.ts'
+import { copyVersions } from '../../test/support/models.ts'
 import { runSluice } from '../../test/support/sluice-process.ts'
 import { readTopic } from '../../test/support/topic-reader.ts'
 import type { Fault, Strike } from '../fault.ts'
@@ -12,16 +12,8 @@ const MODEL = 'iris-classifier'
 /** A store in which the model has two versions. */
 const STORE = join(tmpdir(), `sluice-two-versions-${process.pid}`)
 
-/** The same artifact under two versions: the same row has the same bits, whoever answers it. */
 function makeStore(): void {
-  if (existsSync(STORE)) return
-  for (const version of ['1', '2']) {
-    const folder = join(STORE, MODEL, version)
-    mkdirSync(folder, { recursive: true })
-    cpSync(join(MODEL_STORE, MODEL, '1'), folder, { recursive: true })
-    const manifest = join(folder, 'model.json')
-    writeFileSync(manifest, JSON.stringify({ ...JSON.parse(readFileSync(manifest, 'utf8')), version }))
-  }
+  if (!existsSync(STORE)) copyVersions(STORE, MODEL, ['1', '2'])
 }
 
 /** One after the other; each begins where the one before it ended, and the last one where the first one begins. */

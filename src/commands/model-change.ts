@@ -5,7 +5,7 @@ import { systemClock } from '../core/clock.ts'
 import { SluiceError } from '../core/errors.ts'
 import { silentLog } from '../core/log.ts'
 import { planText, type RolloutChange } from '../core/rollout-changes.ts'
-import { createTopics, ROLLOUT_CONFIG } from '../kafka/topics.ts'
+import { createTopics, rolloutTopicRequest } from '../kafka/topics.ts'
 import { openStore } from '../models/open-store.ts'
 import { type ChangeOutcome, changeRollout } from '../rollout-change.ts'
 import { RolloutDesk } from '../rollout-desk.ts'
@@ -41,7 +41,7 @@ export async function runChange(request: ChangeRequest, { signal, print, stderr 
   const connection = connectionOptions(settings)
   const progress = new ProgressLine(stderr, clock)
   const topic = settings.rolloutTopic
-  await createTopics(connection, [{ topic, partitions: 1, replicationFactor: -1, config: ROLLOUT_CONFIG }])
+  await createTopics(connection, [rolloutTopicRequest(topic)])
   const { groupId } = settings
   const desk = await RolloutDesk.open({ connection, topic, model, groupId, clock, note: text => progress.note(text) })
   let outcome: ChangeOutcome

@@ -2,7 +2,7 @@ import { loadSettings } from '../config/load.ts'
 import { parseOptions } from '../config/options.ts'
 import { connectionOptions } from '../connection.ts'
 import { SluiceError } from '../core/errors.ts'
-import { createTopics, ROLLOUT_CONFIG, TIMELINE_CONFIG } from '../kafka/topics.ts'
+import { createTopics, rolloutTopicRequest, timelineTopicRequest } from '../kafka/topics.ts'
 import type { Command } from './command.ts'
 
 export const topics: Command = {
@@ -40,8 +40,8 @@ Example:
       extra['replication-factor'] === undefined ? -1 : count('--replication-factor', extra['replication-factor'])
     const requests = [
       ...names.map(topic => ({ topic, partitions, replicationFactor })),
-      { topic: settings.rolloutTopic, partitions: 1, replicationFactor, config: ROLLOUT_CONFIG },
-      { topic: settings.timelineTopic, partitions: 1, replicationFactor, config: TIMELINE_CONFIG },
+      rolloutTopicRequest(settings.rolloutTopic, replicationFactor),
+      timelineTopicRequest(settings.timelineTopic, replicationFactor),
     ]
     const created = await createTopics(connectionOptions(settings), requests)
     for (const { topic, partitions } of requests) {

@@ -66,6 +66,11 @@ export function versionsOf({ stable, canary, shadows }: RolloutPlan): string[] {
   return [...new Set([stable, ...(canary === undefined ? [] : [canary.version]), ...shadows])]
 }
 
+/** Whether records are answered by a version, rather than shadowed at most. */
+export function answers({ stable, canary }: RolloutPlan, version: string): boolean {
+  return version === stable || version === canary?.version
+}
+
 /**
  * Whether a record's key belongs to the `percent` that a canary answers. The same for every record of a key, on every
  * replica and in every replay; a key that a canary of 5 percent takes one of 20 percent takes, too.

@@ -1,5 +1,5 @@
 import type { RolloutPlan } from './rollout.ts'
-import { planOf, type TimelineEntry, type TimelineVersion } from './timeline.ts'
+import { planOf, servingText, type TimelineEntry, type TimelineVersion } from './timeline.ts'
 
 /** Offsets of one input partition that the same versions answered. */
 export interface TimelineRange {
@@ -35,7 +35,7 @@ function rangesOfOne(entries: readonly TimelineEntry[], committed: number): Time
   const standing: TimelineEntry[] = []
   for (const entry of entries) {
     while (standing.length > 0 && standing.at(-1)!.offset >= entry.offset) standing.pop()
-    if (standing.length === 0 || !sameVersions(standing.at(-1)!, entry)) standing.push(entry)
+    if (standing.length === 0 || servingText(standing.at(-1)!) !== servingText(entry)) standing.push(entry)
   }
   return standing.map((entry, i) => {
     const end = standing[i + 1]?.offset ?? (committed > entry.offset ? committed : undefined)
@@ -50,17 +50,6 @@ function rangesOfOne(entries: readonly TimelineEntry[], committed: number): Time
       since: entry.at,
     }
   })
-}
-
-function sameVersions(a: TimelineEntry, b: TimelineEntry): boolean {
-  return a.model === b.model && identity(a) === identity(b)
-}
-
-function identity(entry: TimelineEntry): string {
-  const { stable, canary, shadows } = entry
-  const named = ({ version, sha256 }: TimelineVersion) => [version, sha256]
-  const others = shadows.map(named).sort()
-  return JSON.stringify([named(stable), canary && [...named(canary), canary.percent], others])
 }
 
 function versionsOfEntry({ stable, canary, shadows }: TimelineEntry): TimelineVersion[] {

@@ -55,8 +55,8 @@ function isEntry({ group, topic, partition, offset, model, stable, canary, shado
 }
 
 /**
- * What an entry says, without where and when: two entries in a row with the same are one. Goes into the metadata of each
- * committed offset, so that the next owner of the partition knows what was in effect.
+ * What an entry says, without where and when: two entries in a row with the same are one, whatever the order of the shadows.
+ * Its hash goes into the metadata of each committed offset, so that the next owner of the partition knows what was in effect.
  */
 export function servingText({
   model,
@@ -71,7 +71,7 @@ export function servingText({
     canary?.version,
     canary?.sha256,
     canary?.percent,
-    shadows.map(({ version, sha256 }) => [version, sha256]),
+    shadows.map(({ version, sha256 }) => [version, sha256]).sort(),
   ])
 }
 

@@ -40,7 +40,7 @@ export interface SessionPoolOptions {
   /** Default: two for each session. */
   readonly slots?: number
   /** Within this all sessions must have the model open; 0, the default, for any time. */
-  readonly openTimeoutMs?: number
+  readonly openTimeoutMs?: number | undefined
   /** Shared memory of one slot at most, in bytes. Default: 64 MiB. */
   readonly slotBytes?: number
   readonly log: Log
@@ -52,7 +52,7 @@ export interface SessionPoolOptions {
    */
   readonly onCondition?: ((error: SluiceError | undefined) => void) | undefined
   /** What the threads run instead of `session-thread.ts`. */
-  readonly threadUrl?: URL
+  readonly threadUrl?: URL | undefined
 }
 
 /** A `SessionPool`, and what is known of it once it is open. */

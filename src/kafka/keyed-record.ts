@@ -19,12 +19,12 @@ export function batchOfOne(
   const writer = new RecordBatchWriter()
   writer.open(topic, partition, Number.MAX_SAFE_INTEGER)
   const bytes = value === null ? null : Buffer.from(value)
-  writer.begin(sourceOf(key, timestamp), 0, bytes, bytes?.length ?? 0, 0, 0)
+  writer.begin(keySource(key, timestamp), 0, bytes, bytes?.length ?? 0, 0, 0)
   return writer
 }
 
-/** What the writer takes a key and a timestamp from. */
-function sourceOf(key: string, timestamp: number): RecordBatch {
+/** A batch of one record without a value, which lends its key and its timestamp to what is written. */
+export function keySource(key: string, timestamp: number): RecordBatch {
   const bytes = Buffer.from(key)
   const columns = new Int32Array(COLUMNS)
   columns[Column.keyLength] = bytes.length

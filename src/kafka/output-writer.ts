@@ -4,9 +4,10 @@ import { partitionOfKey } from '../core/murmur2.ts'
 import { COLUMNS, Column, offsetOf, type RecordBatch, valueBytes } from '../core/record-batch.ts'
 import { type TimelineEntry, timelineRecord } from '../core/timeline.ts'
 import type { Arm, ModelIdentity, OutputWriter } from '../core/transaction.ts'
+import { keySource } from './keyed-record.ts'
 import { RecordBatchWriter } from './record-batch-writer.ts'
 import { type EncodedHeaders, HeaderBuilder, HeaderFilter } from './record-headers.ts'
-import { keyOnly, servingTag } from './timeline-writer.ts'
+import { servingTag } from './serving-tag.ts'
 
 export interface PartitionCounts {
   readonly input: number
@@ -65,6 +66,8 @@ export class KafkaOutputWriter implements OutputWriter {
   readonly #filter = new HeaderFilter(OWN_HEADERS)
   readonly #keepAll = new HeaderFilter([])
   readonly #faultHeaders = new HeaderBuilder()
+  /** Of the last prediction: most are followed by one of the same version and arm. */
+  #lastHeaders: ModelHeaders | undefined
   /** Of each version and arm: what the last of its predictions had in common with those before. */
   readonly #modelHeaders: Record<Arm, WeakMap<ModelIdentity, ModelHeaders>> = {
     stable: new WeakMap(),
@@ -83,7 +86,7 @@ export class KafkaOutputWriter implements OutputWriter {
   }
 
   get takesShadows(): boolean {
-    return this.#options.partitionCounts().shadow > 0
+    return !this.#topics.shadows.empty
   }
 
   /** Tag of the versions that answer the records written last; for the offset that is committed with them. */
@@ -108,7 +111,7 @@ export class KafkaOutputWriter implements OutputWriter {
     const bytes = Buffer.from(value)
     const timeline = this.#timeline
     const writer = timeline.current(0) ?? this.#openBatch(timeline, 0)
-    writer.begin(keyOnly(timeline.topic, key, entry.at), 0, bytes, bytes.length, 0, 0)
+    writer.begin(keySource(key, entry.at), 0, bytes, bytes.length, 0, 0)
   }
 
   /** A shadow's goes nowhere where its topic does not exist. */
@@ -226,8 +229,12 @@ export class KafkaOutputWriter implements OutputWriter {
 
   /** What all predictions of a model have in common, as long as their offsets have as many digits; encoded once. */
   #headersOf(model: ModelIdentity, arm: Arm, batch: RecordBatch, digits: number): ModelHeaders {
-    const known = this.#modelHeaders[arm].get(model)
-    if (known !== undefined && known.digits === digits && isFrom(batch, known)) return known
+    const last = this.#lastHeaders
+    const known = last?.model === model && last.arm === arm ? last : this.#modelHeaders[arm].get(model)
+    if (known !== undefined && known.digits === digits && isFrom(batch, known)) {
+      this.#lastHeaders = known
+      return known
+    }
     const { replayId } = this.#options
     const builder = new HeaderBuilder()
       .add('model-name', model.name)
@@ -238,14 +245,17 @@ export class KafkaOutputWriter implements OutputWriter {
     if (arm !== 'stable') builder.add('model-arm', arm)
     const { topic, partition } = batch
     const headers = builder.addSource(topic, partition, digits).toHeaders()
-    const encoded = { ...headers, topic, partition, digits }
+    const encoded = { ...headers, model, arm, topic, partition, digits }
     this.#modelHeaders[arm].set(model, encoded)
+    this.#lastHeaders = encoded
     return encoded
   }
 }
 
 /** The headers of a prediction, all but the digits of the offset at the end. */
 interface ModelHeaders extends EncodedHeaders {
+  readonly model: ModelIdentity
+  readonly arm: Arm
   readonly topic: string
   readonly partition: number
   readonly digits: number

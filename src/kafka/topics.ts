@@ -16,19 +16,29 @@ export interface TopicRequest {
  * Of the topic that says which versions serve: only the last value of a key counts, so that the log is compacted soon
  * and a replica that starts reads little. The closed segments, the only ones that are compacted, are small and young.
  */
-export const ROLLOUT_CONFIG = {
+const ROLLOUT_CONFIG = {
   'cleanup.policy': 'compact',
   'segment.bytes': String(16 * 1024 * 1024),
   'segment.ms': String(60 * 60 * 1000),
   'min.cleanable.dirty.ratio': '0.1',
 } as const
 
-/** Of the topic that keeps which version answered what: nothing of it is ever deleted. */
-export const TIMELINE_CONFIG = {
+/** Of the topic that keeps which version answered what: nothing of it is ever deleted, a replay asks years later. */
+const TIMELINE_CONFIG = {
   'cleanup.policy': 'delete',
   'retention.ms': '-1',
   'retention.bytes': '-1',
 } as const
+
+/** What makes the topic of the rollout; the brokers' replication factor unless given. */
+export function rolloutTopicRequest(topic: string, replicationFactor = -1): TopicRequest {
+  return { topic, partitions: 1, replicationFactor, config: ROLLOUT_CONFIG }
+}
+
+/** The same for the topic of the timeline. */
+export function timelineTopicRequest(topic: string, replicationFactor = -1): TopicRequest {
+  return { topic, partitions: 1, replicationFactor, config: TIMELINE_CONFIG }
+}
 
 /**
  * Creates the topics that do not exist yet; existing ones are left as they are.

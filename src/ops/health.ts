@@ -36,6 +36,18 @@ export interface HealthReporter {
   clear(key: string): void
 }
 
+/** Sets or clears a condition; an error that ends the worker is for `onExit`. */
+export function tellHealth(
+  health: HealthReporter,
+  condition: string,
+  error: SluiceError | undefined,
+  onExit: (error: SluiceError) => void,
+): void {
+  if (error === undefined) health.clear(condition)
+  else if (error.response === 'exit') onExit(error)
+  else health.set(condition, error)
+}
+
 interface HealthOptions {
   readonly clock: Clock
   readonly log: Log

@@ -8,9 +8,9 @@ import type { MicroBatch } from './micro-batch.ts'
 import { emitPart } from './output-stage.ts'
 import type { RowSource } from './row-sources.ts'
 import type { ServedVersion } from './serving.ts'
-import { ShadowLane } from './shadow-lane.ts'
 import { STATE_AT_END, type TaskEnd, type TaskOptions, type TaskState } from './task-contract.ts'
 import { type Part, TaskRun } from './task-run.ts'
+import { TaskShadows } from './task-shadows.ts'
 import { Trouble } from './trouble.ts'
 
 /**
@@ -39,9 +39,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   #suspicions = 0
   /** As a source of rows for the batcher of each version. */
   readonly #sources = new Map<ServedVersion, RowSource>()
-  readonly #shadows = new Map<ServedVersion, ShadowLane>()
-  /** Until then nothing is shadowed: a broker refused a transaction with predictions of shadows. */
-  #unshadowedUntil = Number.NEGATIVE_INFINITY
+  readonly #shadows: TaskShadows
   readonly #trouble: Trouble
   readonly #decoding: DecodeStage
   /** Grows from failure to failure, until a transaction succeeds. */
@@ -53,13 +51,20 @@ export class PartitionTask implements FetchTarget, CommittingTask {
     this.topic = options.topic
     this.partition = options.partition
     this.#trouble = new Trouble(options.onCondition)
+    this.#shadows = new TaskShadows({
+      output: options.committer.output,
+      maxOutputBytes: options.maxOutputBytes,
+      telemetry: options.telemetry,
+      clock: options.clock,
+      onSettled: () => this.#emitShadows(),
+    })
     this.#decoding = new DecodeStage({
       serving: options.serving,
       clock: options.clock,
       trouble: this.#trouble,
       stop: this.#stop.signal,
       onReady: () => this.#offerHead(),
-      onDecoded: part => this.#shadow(part),
+      onDecoded: part => this.#shadows.take(part),
     })
     this.#run = this.#runFrom(0)
     this.#run.over = true
@@ -154,8 +159,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   switched(): void {
     for (const [version, source] of this.#sources) version.batcher.withdraw(source)
     this.#sources.clear()
-    const shadows = new Set(this.#options.serving().shadows)
-    for (const [version, lane] of this.#shadows) if (!shadows.has(version)) this.#endShadow(version, lane)
+    this.#shadows.keep(this.#options.serving().shadows)
     this.#offerHead()
   }
 
@@ -187,36 +191,12 @@ export class PartitionTask implements FetchTarget, CommittingTask {
     return source
   }
 
-  #shadow({ serving, queued, from, to }: Part): void {
-    const { committer, clock } = this.#options
-    if (serving.shadows.length === 0 || clock.now() < this.#unshadowedUntil || !committer.output.takesShadows) return
-    for (const version of serving.shadows) {
-      let lane = this.#shadows.get(version)
-      if (lane === undefined) {
-        const telemetry = this.#options.telemetry.shadow(version.name)
-        lane = new ShadowLane({ version, telemetry, onSettled: () => this.#emitShadows() })
-        this.#shadows.set(version, lane)
-      }
-      lane.take(queued.batch, from, to)
-    }
-  }
-
   /** In the transaction of their records if that has not begun, otherwise in the next one. */
   #emitShadows(): void {
-    const { committer, maxOutputBytes } = this.#options
     const { commits } = this.#run
-    let written = 0
-    for (const lane of this.#shadows.values()) {
-      written += lane.emit(committer.output, commits.settledOffset, maxOutputBytes)
-    }
-    if (written === 0) return
+    if (this.#shadows.emit(commits.settledOffset) === 0) return
     commits.addExtra()
     commits.wake()
-  }
-
-  #endShadow(version: ServedVersion, lane: ShadowLane): void {
-    lane.close()
-    this.#shadows.delete(version)
   }
 
   /** By offsets, of which some may be control records. What waits for a schema is nobody's backlog: no session helps it. */
@@ -264,7 +244,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
     const held = this.#run.commits.holding.records > 0
     this.#run.abandon()
     for (const [version, source] of this.#sources) version.batcher.withdraw(source)
-    for (const [version, lane] of this.#shadows) this.#endShadow(version, lane)
+    this.#shadows.keep()
     this.#options.onServed?.()
     if (held) this.#options.onWanted() // what it gives back is room for others
   }
@@ -382,8 +362,8 @@ export class PartitionTask implements FetchTarget, CommittingTask {
     const suspicion = known.response === 'halt' && !initialising && ++this.#suspicions <= MOST_SUSPICIONS
     const news = !suspicion && this.#trouble.met(this.#stepOf(error, known.code), known)
     if (known.response === 'halt' && initialising) return { how: 'halted', error: known }
-    if (!initialising && this.#shadows.size > 0 && REFUSALS.has(known.code)) {
-      this.#unshadowedUntil = this.#options.clock.now() + UNSHADOWED_MS
+    if (!initialising && this.#shadows.any && REFUSALS.has(known.code)) {
+      this.#shadows.pause()
       this.#options.onShadowsRefused?.()
       log.warn(
         { code: known.code, reason: known.message },
@@ -412,8 +392,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
 
 const MOST_SUSPICIONS = 3
 
-/** A topic of shadows that takes nothing must not keep predictions from going out. */
-const UNSHADOWED_MS = 60_000
+/** After which nothing is shadowed for a while. */
 const REFUSALS: ReadonlySet<ErrorCode> = new Set(['output-refused', 'not-authorised', 'topic-missing'])
 
 /** The outcome of a transaction: the next initialisation tells. */

@@ -1,7 +1,7 @@
 import type { FeatureDecoder, PredictionEncoder } from '../core/codec.ts'
 import { murmur2 } from '../core/murmur2.ts'
 import { COLUMNS, Column, offsetOf, type RecordBatch } from '../core/record-batch.ts'
-import { hashOfPlace, takesCanary } from '../core/rollout.ts'
+import { hashOfPlace, type RolloutPlan, takesCanary } from '../core/rollout.ts'
 import type { TimelineEntry } from '../core/timeline.ts'
 import type { Arm } from '../core/transaction.ts'
 import type { Batcher } from './batcher.ts'
@@ -9,6 +9,7 @@ import type { Batcher } from './batcher.ts'
 /** A model version that is ready to answer on this thread. */
 export interface ServedVersion {
   readonly name: string
+  readonly sha256: string
   readonly decoder: FeatureDecoder
   readonly encoder: PredictionEncoder
   readonly batcher: Batcher
@@ -24,6 +25,33 @@ export interface Serving {
   readonly shadows: readonly ServedVersion[]
   /** What the timeline says of it. */
   readonly said: Omit<TimelineEntry, 'topic' | 'partition' | 'offset' | 'at'>
+}
+
+/**
+ * What a plan comes to.
+ * @param named whose plan it is, for the timeline
+ * @param get the version of a name
+ */
+export function servingOf(
+  plan: RolloutPlan,
+  named: Pick<Serving['said'], 'group' | 'model' | 'revision'>,
+  get: (name: string) => ServedVersion,
+): Serving {
+  const stable = get(plan.stable)
+  const canary = plan.canary && { version: get(plan.canary.version), percent: plan.canary.percent }
+  const shadows = plan.shadows.map(get)
+  const said = ({ name, sha256 }: ServedVersion) => ({ version: name, sha256 })
+  return {
+    stable,
+    canary,
+    shadows,
+    said: {
+      ...named,
+      stable: said(stable),
+      ...(canary === undefined ? {} : { canary: { ...said(canary.version), percent: canary.percent } }),
+      shadows: shadows.map(said),
+    },
+  }
 }
 
 /** Which arm answers record `index` of `batch`: the same one for every record of a key. */

@@ -1,17 +1,16 @@
 import assert from 'node:assert/strict'
-import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, type TestContext, test } from 'node:test'
-import { murmur2 } from '../../src/core/murmur2.ts'
-import { hashOfPlace, takesCanary } from '../../src/core/rollout.ts'
 import type { TimelineEntry } from '../../src/core/timeline.ts'
 import { temporaryFolder } from '../faults/support.ts'
 import { assertExactlyOnce } from '../support/audit.ts'
 import { until, withAdmin } from '../support/broker.ts'
-import { MODEL_STORE } from '../support/models.ts'
+import { copyVersions } from '../support/models.ts'
 import { headerText, type LogRecord } from '../support/record-log.ts'
 import { runSluice } from '../support/sluice-process.ts'
 import { Testbed } from '../support/testbed.ts'
+import { answeredBy, canaryHash } from '../support/timeline.ts'
 import { readTopic } from '../support/topic-reader.ts'
 import { irisWorkload } from '../support/workload.ts'
 
@@ -21,11 +20,7 @@ const PARTITIONS = 4
 /** A store in which the model has these versions, all of the same artifact. */
 function storeOf(t: TestContext, ...versions: readonly string[]): string {
   const store = temporaryFolder(t, 'store')
-  for (const version of versions) {
-    const folder = join(store, MODEL, version)
-    cpSync(join(MODEL_STORE, MODEL, '1'), folder, { recursive: true })
-    edit(join(folder, 'model.json'), text => JSON.stringify({ ...JSON.parse(text), version }))
-  }
+  copyVersions(store, MODEL, versions)
   return store
 }
 
@@ -44,10 +39,7 @@ async function assertTimeline(bed: Testbed, predictions: readonly LogRecord[]): 
   const seen = new Set<string>()
   for (const prediction of predictions) {
     const [, partition, offset] = headerText(prediction, 'source')!.split('/').map(Number) as [number, number, number]
-    const entry = timeline.findLast(each => each.partition === partition && each.offset <= offset)!
-    const hash = prediction.key === null ? hashOfPlace(partition, offset) : murmur2(prediction.key)
-    const canary = entry.canary !== undefined && takesCanary(hash, entry.canary.percent)
-    const expected = canary ? `${entry.canary!.version} canary` : `${entry.stable.version} stable`
+    const expected = answeredBy(timeline, partition, offset, canaryHash(prediction.key, partition, offset))
     const got = `${headerText(prediction, 'model-version')} ${headerText(prediction, 'model-arm') ?? 'stable'}`
     assert.equal(got, expected, `${partition}/${offset}`)
     seen.add(got)

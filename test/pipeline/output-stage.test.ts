@@ -8,7 +8,7 @@ import { Part, TaskRun } from '../../src/pipeline/task-run.ts'
 import { batchOf, range, textEncoder } from './fake-codec.ts'
 import { FakeOutput, prediction } from './fake-committer.ts'
 import { FakePool, predictionFor } from './fake-pool.ts'
-import { commitLoop, MODEL, servingOf, TaskHarness } from './task-harness.ts'
+import { commitLoop, MODEL, servingBy, TaskHarness } from './task-harness.ts'
 
 interface Options {
   /** Records that could not be decoded, by index. */
@@ -26,7 +26,7 @@ function emit(from: number, to: number, options: Options = {}) {
   const { undecodable = {}, refused = {}, encoder = textEncoder, maxOutputBytes = 1_000, firstRow = 0 } = options
   const microBatch = new MicroBatch(new FakePool({ capacity: 16 }).acquire()!, 0, () => {})
   microBatch.model = { ...MODEL, provider: 'cpu' }
-  const serving = servingOf({ ...new TaskHarness().version, encoder })
+  const serving = servingBy({ ...new TaskHarness().version, encoder })
   const queued = { batch: batchOf(range(100, 120)), cursor: from, endOffset: 120 }
   const part = new Part(new TaskRun(100, commitLoop(100), () => {}), queued, firstRow, serving, 'stable')
   part.to = to

@@ -8,7 +8,7 @@ import { FakeDecoder, range, textEncoder } from './fake-codec.ts'
 import { FakePool, type FakePoolOptions } from './fake-pool.ts'
 import { FakeBatcherTelemetry } from './fake-telemetry.ts'
 import { LentBatch } from './lent-batch.ts'
-import { Bench, MODEL, servingOf, TaskHarness } from './task-harness.ts'
+import { Bench, MODEL, servingBy, TaskHarness } from './task-harness.ts'
 
 /** Another version of the model, with sessions of its own. */
 function versionOf(name: string, harness: TaskHarness, options: FakePoolOptions = {}) {
@@ -23,7 +23,13 @@ function versionOf(name: string, harness: TaskHarness, options: FakePoolOptions 
     probe: async () => {},
     onCondition: () => {},
   })
-  const version: ServedVersion = { name, decoder: new FakeDecoder(), encoder: textEncoder, batcher }
+  const version: ServedVersion = {
+    name,
+    sha256: MODEL.sha256,
+    decoder: new FakeDecoder(),
+    encoder: textEncoder,
+    batcher,
+  }
   return { pool, version }
 }
 
@@ -45,7 +51,7 @@ test('a task goes over to another version between two transactions, and says fro
   const harness = await new TaskHarness().serve()
   const { pool, version } = versionOf('4', harness)
   await harness.fetch(2)
-  harness.serving = servingOf(version)
+  harness.serving = servingBy(version)
   harness.task.switched()
   await harness.fetch(4)
   pool.runs[0]!.succeed() // overtakes
@@ -73,7 +79,7 @@ test('a version is used until the last record that waits for it is out', async (
   const before = harness.version
   const { pool, version } = versionOf('4', harness)
   await harness.fetch(2)
-  harness.serving = servingOf(version)
+  harness.serving = servingBy(version)
   harness.task.switched()
   assert.equal(harness.task.uses(before), true)
   await harness.fetch(3)
@@ -87,7 +93,7 @@ test('records that wait for a slot of the former version are answered by the nex
   const harness = await new TaskHarness({ bench: new Bench({ sessions: 1, slots: 1, capacity: 2 }) }).serve()
   const { pool, version } = versionOf('4', harness)
   await harness.fetch(6)
-  harness.serving = servingOf(version)
+  harness.serving = servingBy(version)
   harness.task.switched()
   await settle()
   await finish(harness, pool)
@@ -99,7 +105,7 @@ test('a switch back before any record came leaves no trace', async () => {
   const { pool, version } = versionOf('4', harness)
   const first = harness.serving
   await harness.fetch(1)
-  harness.serving = servingOf(version)
+  harness.serving = servingBy(version)
   harness.task.switched()
   harness.serving = first
   harness.task.switched()
@@ -111,7 +117,7 @@ test('a switch back before any record came leaves no trace', async () => {
 test('a canary answers the records that are its own, and the order of the input is kept', async () => {
   const harness = await new TaskHarness({ bench: new Bench({ capacity: 64 }) }).serve()
   const { pool, version } = versionOf('4', harness, { capacity: 64 })
-  harness.serving = servingOf(harness.version, { canary: { version, percent: 40 } })
+  harness.serving = servingBy(harness.version, { canary: { version, percent: 40 } })
   await harness.fetch(60)
   await finish(harness, pool)
   const expected = range(0, 60).map(offset => {
@@ -129,7 +135,7 @@ test('a canary answers the records that are its own, and the order of the input 
 test('a shadow predicts every record too, in order, and nothing waits for it', async () => {
   const harness = await new TaskHarness().serve()
   const { pool, version } = versionOf('4', harness)
-  harness.serving = servingOf(harness.version, { shadows: [version] })
+  harness.serving = servingBy(harness.version, { shadows: [version] })
   await harness.fetch(3)
   await harness.endRunWith(0)
   await harness.endCommit()
@@ -153,7 +159,7 @@ test('what a shadow cannot decode or refuses is counted, and no dead letter', as
   const harness = await new TaskHarness().serve()
   const { pool, version } = versionOf('4', harness)
   ;(version.decoder as FakeDecoder).decode = () => ({ code: 'invalid-avro', message: 'not for this version' })
-  harness.serving = servingOf(harness.version, { shadows: [version] })
+  harness.serving = servingBy(harness.version, { shadows: [version] })
   await harness.fetch(2)
   await finish(harness, pool)
   assert.deepEqual(answers(harness), ['0 by 3', '1 by 3'])
@@ -167,7 +173,7 @@ test('what a shadow cannot decode or refuses is counted, and no dead letter', as
 test('memory that was lent is kept for a shadow until it is done, and no longer', async () => {
   const harness = await new TaskHarness().serve()
   const { pool, version } = versionOf('4', harness)
-  harness.serving = servingOf(harness.version, { shadows: [version] })
+  harness.serving = servingBy(harness.version, { shadows: [version] })
   const lent = new LentBatch([0, 1])
   harness.task.accept({ batches: [lent.batch], nextOffset: 2, endOffset: 2 })
   await settle()
@@ -182,7 +188,7 @@ test('a shadow that is ended lets go of what it had, and of its version', async 
   const harness = await new TaskHarness().serve()
   const { pool, version } = versionOf('4', harness)
   const before = harness.serving
-  harness.serving = servingOf(harness.version, { shadows: [version] })
+  harness.serving = servingBy(harness.version, { shadows: [version] })
   const lent = new LentBatch([0, 1])
   harness.task.accept({ batches: [lent.batch], nextOffset: 2, endOffset: 2 })
   await settle()

@@ -6,7 +6,7 @@ import { CommitLoop } from '../../src/pipeline/commit-loop.ts'
 import { CommitTurns } from '../../src/pipeline/commit-turns.ts'
 import { InFlightBudget } from '../../src/pipeline/in-flight.ts'
 import { PartitionTask } from '../../src/pipeline/partition-task.ts'
-import type { ServedVersion, Serving } from '../../src/pipeline/serving.ts'
+import { type ServedVersion, type Serving, servingOf } from '../../src/pipeline/serving.ts'
 import type { TaskEnd, TaskOptions } from '../../src/pipeline/task-contract.ts'
 import { FakeClock, settle } from './fake-clock.ts'
 import { batchOf, FakeDecoder, fetched, range, type TestValue, textEncoder } from './fake-codec.ts'
@@ -62,23 +62,17 @@ export class Bench {
   }
 }
 
-/** That `stable` answers alone. */
-export function servingOf(stable: ServedVersion, others: Partial<Serving> = {}): Serving {
-  const version = ({ name }: ServedVersion) => ({ version: name, sha256: MODEL.sha256 })
+/** That `stable` answers, beside others. */
+export function servingBy(stable: ServedVersion, others: Partial<Pick<Serving, 'canary' | 'shadows'>> = {}): Serving {
   const { canary, shadows = [] } = others
-  return {
-    stable,
-    canary,
-    shadows,
-    said: {
-      group: 'group',
-      model: MODEL.name,
-      revision: 0,
-      stable: version(stable),
-      ...(canary === undefined ? {} : { canary: { ...version(canary.version), percent: canary.percent } }),
-      shadows: shadows.map(version),
-    },
+  const versions = [stable, ...(canary === undefined ? [] : [canary.version]), ...shadows]
+  const plan = {
+    stable: stable.name,
+    canary: canary && { version: canary.version.name, percent: canary.percent },
+    shadows: shadows.map(({ name }) => name),
   }
+  const named = { group: 'group', model: MODEL.name, revision: 0 }
+  return servingOf(plan, named, name => versions.find(version => version.name === name)!)
 }
 
 /** A partition task with a test on every side of it. */
@@ -99,7 +93,7 @@ export class TaskHarness {
   constructor(options: Partial<TaskOptions> & { bench?: Bench; start?: number } = {}) {
     this.bench = options.bench ?? new Bench()
     this.committer = new FakeCommitter(options.start)
-    this.serving = servingOf(this.version)
+    this.serving = servingBy(this.version)
     this.task = new PartitionTask({
       topic: 'features',
       partition: 0,
@@ -122,7 +116,13 @@ export class TaskHarness {
   /** The version that the bench runs. */
   get version(): ServedVersion {
     const { batcher } = this.bench
-    this.#version ??= { name: MODEL.version, decoder: this.decoder, encoder: textEncoder, batcher }
+    this.#version ??= {
+      name: MODEL.version,
+      sha256: MODEL.sha256,
+      decoder: this.decoder,
+      encoder: textEncoder,
+      batcher,
+    }
     return this.#version
   }
 

@@ -1,7 +1,6 @@
-import { murmur2 } from '../../src/core/murmur2.ts'
-import { takesCanary } from '../../src/core/rollout.ts'
 import type { TimelineEntry } from '../../src/core/timeline.ts'
 import { predictionFor } from '../pipeline/fake-pool.ts'
+import { answeredBy, canaryHash } from '../support/timeline.ts'
 import type { FakeKafka } from './fake-kafka/fake-kafka.ts'
 import type { StoredRecord } from './fake-kafka/log-batch.ts'
 import type { RecordKind } from './schedule.ts'
@@ -154,12 +153,10 @@ export class Oracle {
     const entries = this.#visible(timelineTopic).map(({ value }) => JSON.parse(String(value)) as TimelineEntry)
     for (const record of this.#visible(outputTopic)) {
       const { partition, offset } = sourceOf(record)
-      const entry = entries.findLast(each => each.partition === partition && each.offset <= offset)
-      const canary = entry?.canary !== undefined && takesCanary(murmur2(record.key!), entry.canary.percent)
-      const version = canary ? entry.canary!.version : entry?.stable.version
+      const expected = answeredBy(entries, partition, offset, canaryHash(record.key, partition, offset))
       const said = `${headerOf(record, 'model-version')} ${headerOf(record, 'model-arm') ?? 'stable'}`
-      if (said === `${version} ${canary ? 'canary' : 'stable'}`) continue
-      const what = `in/${partition}@${offset} was answered by ${said}; the timeline says ${JSON.stringify(entry)}`
+      if (said === expected) continue
+      const what = `in/${partition}@${offset} was answered by ${said}; the timeline says ${expected}`
       throw new BreachError('wrong version', what)
     }
   }

@@ -1,6 +1,6 @@
 import type { ModelIdentity } from '../../src/core/transaction.ts'
 import type { Batcher } from '../../src/pipeline/batcher.ts'
-import type { ServedVersion, Serving } from '../../src/pipeline/serving.ts'
+import { type ServedVersion, type Serving, servingOf } from '../../src/pipeline/serving.ts'
 import type { LivePlan } from '../../src/served-versions.ts'
 import { type FakeDecoder, textEncoder } from '../pipeline/fake-codec.ts'
 
@@ -14,7 +14,10 @@ export class SimVersions {
   constructor(model: Omit<ModelIdentity, 'provider'>, batchers: ReadonlyMap<string, Batcher>, decoder: FakeDecoder) {
     this.#model = model
     this.#versions = new Map(
-      [...batchers].map(([name, batcher]) => [name, { name, decoder, encoder: textEncoder, batcher }]),
+      [...batchers].map(([name, batcher]) => [
+        name,
+        { name, sha256: model.sha256, decoder, encoder: textEncoder, batcher },
+      ]),
     )
   }
 
@@ -23,22 +26,8 @@ export class SimVersions {
   }
 
   adopt({ plan, revision }: LivePlan): void {
-    const version = (name: string) => this.#versions.get(name)!
-    const said = (name: string) => ({ version: name, sha256: this.#model.sha256 })
-    const { stable, canary, shadows } = plan
-    this.#serving = {
-      stable: version(stable),
-      canary: canary && { version: version(canary.version), percent: canary.percent },
-      shadows: shadows.map(version),
-      said: {
-        group: 'group',
-        model: this.#model.name,
-        revision,
-        stable: said(stable),
-        ...(canary === undefined ? {} : { canary: { ...said(canary.version), percent: canary.percent } }),
-        shadows: shadows.map(said),
-      },
-    }
+    const named = { group: 'group', model: this.#model.name, revision }
+    this.#serving = servingOf(plan, named, name => this.#versions.get(name)!)
   }
 
   retire(): boolean {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { cp, mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -40,6 +40,16 @@ export function manifestOf(model: string): Manifest {
     manifests.set(model, manifest)
   }
   return manifest
+}
+
+/** Puts versions of a model into a store, all of the artifact of version 1: the same row has the same bits, whoever answers it. */
+export function copyVersions(store: string, model: string, versions: readonly string[]): void {
+  for (const version of versions) {
+    const folder = join(store, model, version)
+    cpSync(join(MODEL_STORE, model, '1'), folder, { recursive: true })
+    const manifest = join(folder, 'model.json')
+    writeFileSync(manifest, JSON.stringify({ ...JSON.parse(readFileSync(manifest, 'utf8')), version }))
+  }
 }
 
 /** Schema ids that `schemas/ids.json` has for features. */

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module'
+import { setTimeout } from 'node:timers/promises'
 import Cluster from 'kafkajs/src/cluster/index.js'
 import loggers from 'kafkajs/src/loggers/index.js'
 import createSocketFactory from 'kafkajs/src/network/socketFactory.js'
@@ -24,6 +25,13 @@ const READ_COMMITTED = 1
 const LATEST = -1
 const MAX_WAIT_MS = 100
 const PARTITION_BYTES = 4 * 1024 * 1024
+const PAUSE_MS = 20
+
+/**
+ * What a broker answers to a client whose view of the leaders is not its own: the topic is being made (UNKNOWN_TOPIC_OR_PARTITION,
+ * LEADER_NOT_AVAILABLE), or a leader has moved, as it does while the brokers are balanced (NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH).
+ */
+const MOVED = new Set([3, 5, 6, 74])
 
 /**
  * Reads a topic from its beginning as a read_committed consumer: to where each partition ended when this was called, or
@@ -47,10 +55,10 @@ export async function readTopic(topic: string, options: ReadOptions = {}): Promi
       if (performance.now() > deadline) {
         throw new Error(`Reading ${topic} took longer than ${timeoutMs / 1000} s; it gave ${records.length} records.`)
       }
-      for (const leader of new Set(ends.map(end => end.leader))) {
-        const broker = await cluster.findBroker({ nodeId: leader })
-        const wanted = ends.filter(end => end.leader === leader).map(({ partition }) => partition)
-        await fetchOnce(broker, topic, wanted, positions, records, isolationLevel)
+      for (const { nodeId, partitions } of leadersOf(cluster, topic)) {
+        const broker = await cluster.findBroker({ nodeId })
+        const moved = await fetchOnce(broker, topic, partitions, positions, records, isolationLevel)
+        if (moved) await refreshed(cluster)
       }
     }
     return records
@@ -61,7 +69,6 @@ export async function readTopic(topic: string, options: ReadOptions = {}): Promi
 
 interface PartitionEnd {
   readonly partition: number
-  readonly leader: number
   /**
    * The end of the log, open transactions included unless only what is stable is asked for. Not the last stable offset: a transaction is committed before the
    * broker has written its marker to every partition, so what a group's offset says is done may be readable a little later.
@@ -71,18 +78,47 @@ interface PartitionEnd {
 
 async function endsOf(cluster: KafkajsCluster, topic: string, isolationLevel: 0 | 1): Promise<PartitionEnd[]> {
   await cluster.addMultipleTargetTopics([topic])
-  const partitions = cluster.findTopicPartitionMetadata(topic)
-  return Promise.all(
-    partitions.map(async ({ partitionId: partition, leader }) => {
-      const broker = await cluster.findBroker({ nodeId: leader })
-      const topics = [{ topic, partitions: [{ partition, timestamp: LATEST }] }]
-      const { responses } = await broker.listOffsets({ isolationLevel, topics })
-      return { partition, leader, end: Number(responses[0]!.partitions[0]!.offset) }
-    }),
-  )
+  const led = leadersOf(cluster, topic)
+  try {
+    const ends = await Promise.all(led.map(leader => endsAt(cluster, topic, leader, isolationLevel)))
+    return ends.flat()
+  } catch (error) {
+    if (!MOVED.has((error as { code?: number }).code ?? 0)) throw error
+    await refreshed(cluster)
+    return endsOf(cluster, topic, isolationLevel)
+  }
 }
 
-/** Appends what one fetch brings to `records` and moves `positions` on. */
+async function endsAt(
+  cluster: KafkajsCluster,
+  topic: string,
+  { nodeId, partitions }: Leader,
+  isolationLevel: 0 | 1,
+): Promise<PartitionEnd[]> {
+  const broker = await cluster.findBroker({ nodeId })
+  const topics = [{ topic, partitions: partitions.map(partition => ({ partition, timestamp: LATEST })) }]
+  const { responses } = await broker.listOffsets({ isolationLevel, topics })
+  return responses[0]!.partitions.map(({ partition, offset }) => ({ partition, end: Number(offset) }))
+}
+
+interface Leader {
+  readonly nodeId: number
+  readonly partitions: readonly number[]
+}
+
+/** The brokers that lead partitions of the topic, as the newest metadata has it. */
+function leadersOf(cluster: KafkajsCluster, topic: string): Leader[] {
+  const led = Map.groupBy(cluster.findTopicPartitionMetadata(topic), ({ leader }) => leader)
+  return [...led].map(([nodeId, metadata]) => ({ nodeId, partitions: metadata.map(({ partitionId }) => partitionId) }))
+}
+
+/** Asks for the leaders again; after a pause, because the brokers hear of a new one one after the other. */
+async function refreshed(cluster: KafkajsCluster): Promise<void> {
+  await setTimeout(PAUSE_MS)
+  await cluster.refreshMetadata()
+}
+
+/** Appends what one fetch brings to `records` and moves `positions` on. @returns whether the broker leads one of them no longer */
 async function fetchOnce(
   broker: KafkajsBroker,
   topic: string,
@@ -90,7 +126,7 @@ async function fetchOnce(
   positions: Map<number, number>,
   records: LogRecord[],
   isolationLevel: number,
-): Promise<void> {
+): Promise<boolean> {
   const partitions = wanted.map(partition => ({
     partition,
     currentLeaderEpoch: -1,
@@ -110,13 +146,19 @@ async function fetchOnce(
     request,
     response: { decode: async (raw: Buffer) => decodeFetch(raw), parse: async (answers: Answer[]) => answers },
   })
+  let moved = false
   for (const { partition, errorCode, aborted, bytes } of answers) {
+    if (MOVED.has(errorCode)) {
+      moved = true
+      continue
+    }
     if (errorCode !== 0) throw new Error(`Fetching ${topic}/${partition} failed with code ${errorCode}.`)
     const from = positions.get(partition)!
     const log = readLog(bytes, { topic, partition, from, aborted })
     for (const record of log.records) records.push(record)
     positions.set(partition, log.next)
   }
+  return moved
 }
 
 interface Answer {
