@@ -9,7 +9,7 @@ import {
   type RolloutState,
   versionsOf,
 } from './core/rollout.ts'
-import type { HealthReporter } from './ops/health.ts'
+import type { Health } from './ops/health.ts'
 import type { LivePlan } from './served-versions.ts'
 import type { VersionShelf } from './version-shelf.ts'
 
@@ -29,7 +29,7 @@ interface RolloutAgentOptions {
   /** This plan, whose versions are ready, answers from now on. */
   readonly adopt: (live: LivePlan) => void
   readonly publish: (report: ReplicaReport) => void
-  readonly health: HealthReporter
+  readonly health: Health
   readonly log: Log
   readonly clock: Clock
 }
@@ -50,6 +50,7 @@ const AGAIN_MS = 5_000
  *      ▲                        └─ problem ─▶ REFUSED           retired
  *      └──── withdrawn ─────────┴──────────────┘
  *
+ * A problem is told to whoever proposes, logged, and shown beside the health until another proposal fares better.
  * A live plan whose versions cannot be had (this replica was not asked, or has lost its device since) does not displace the
  * one that answers: the worker goes on with that, is not ready, and says why.
  */
@@ -128,6 +129,7 @@ export class RolloutAgent {
       return
     }
     health.clear(CONDITION)
+    health.clearNote(CONDITION)
     adopt(next)
     this.#live = next
     this.#prepared = undefined
@@ -135,13 +137,18 @@ export class RolloutAgent {
   }
 
   async #propose({ id: proposal, plan }: Proposal, state: RolloutState): Promise<void> {
-    const { log } = this.#options
+    const { log, health } = this.#options
     this.#prepared = undefined
     this.#report()
     const problem = await this.#prepare(plan, state)
     if (this.#wanted !== state) return
-    if (problem === undefined) log.info({ ...plan, proposal }, 'the versions that are proposed are ready to answer')
-    else log.warn({ ...plan, proposal, ...said(problem) }, 'what is proposed cannot answer here')
+    if (problem === undefined) {
+      log.info({ ...plan, proposal }, 'the versions that are proposed are ready to answer')
+      health.clearNote(CONDITION)
+    } else {
+      log.warn({ ...plan, proposal, ...said(problem) }, 'what is proposed cannot answer here')
+      health.note(CONDITION, problem.error)
+    }
     this.#prepared = { proposal, problem: problem && said(problem) }
     this.#report()
   }

@@ -256,14 +256,15 @@ class Change {
   async #withdraw(proposed: RolloutState, error: unknown): Promise<unknown> {
     const { desk, clock } = this.#options
     if (!(error instanceof SluiceError) || error.code === 'rollout-superseded') return error
+    const reason = error.message.replace(/[^.!?]$/, '$&.')
     try {
       await desk.write(withdrawn(proposed, clock.wallTime()))
     } catch (failure) {
       if (failure instanceof SluiceError && failure.code === 'rollout-superseded') return failure
       const left = `The proposal could not be withdrawn (${messageOf(failure)}); it is not live, and the next command replaces it.`
-      return new SluiceError(error.code, `${error.message} ${left}`, { cause: error })
+      return new SluiceError(error.code, `${reason} ${left}`, { cause: error })
     }
-    return new SluiceError(error.code, `${error.message} The proposal was withdrawn; what serves is unchanged.`, {
+    return new SluiceError(error.code, `${reason} The proposal was withdrawn; what serves is unchanged.`, {
       cause: error,
     })
   }

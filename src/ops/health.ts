@@ -5,7 +5,7 @@ import type { Log } from '../core/log.ts'
 /** The life of a worker: CREATED → STARTING → RUNNING → DRAINING → CLOSED; DRAINING and CLOSED from anywhere. */
 export type WorkerState = 'CREATED' | 'STARTING' | 'RUNNING' | 'DRAINING' | 'CLOSED'
 
-/** One thing that keeps the worker from being ready. */
+/** One thing that is wrong, and what to do. */
 interface Reason {
   readonly code: ErrorCode
   readonly message: string
@@ -17,8 +17,10 @@ interface Reason {
 export interface HealthReport {
   readonly ok: boolean
   readonly state: WorkerState
-  /** In the order in which they began. */
+  /** What keeps the worker from being ready, in the order in which it began. */
   readonly reasons: readonly Reason[]
+  /** What failed while the worker went on as before: a version that was proposed and cannot answer here. */
+  readonly notices: readonly Reason[]
 }
 
 interface Condition {
@@ -65,6 +67,7 @@ export class Health implements HealthReporter {
   readonly #log: Log
   readonly #onReady: (ready: boolean) => void
   readonly #conditions = new Map<string, Condition>()
+  readonly #notices = new Map<string, Reason>()
   #state: WorkerState = 'CREATED'
   #wasReady = false
 
@@ -93,8 +96,7 @@ export class Health implements HealthReporter {
       return
     }
     this.#conditions.delete(key)
-    const since = new Date(this.#clock.wallTime()).toISOString()
-    this.#conditions.set(key, { error, began: this.#clock.now(), since })
+    this.#conditions.set(key, { error, began: this.#clock.now(), since: this.#time() })
     this.#log.warn({ condition: key, error }, error.message)
     this.#report()
   }
@@ -110,25 +112,40 @@ export class Health implements HealthReporter {
     this.#report()
   }
 
+  /** Shows what failed without harm, beside the reasons, until it is cleared or another takes its place. The caller logs it. */
+  note(key: string, { code, message, remedy }: SluiceError): void {
+    this.#notices.set(key, { code, message, remedy, since: this.#time() })
+  }
+
+  /** Harmless where nothing was noted. */
+  clearNote(key: string): void {
+    this.#notices.delete(key)
+  }
+
   /** Whether the process should be left alone. Faults that may pass are no reason to restart it. */
   live(): HealthReport {
-    return { ok: this.#state !== 'CLOSED', state: this.#state, reasons: this.#reasons() }
+    return this.#reportOf(this.#state !== 'CLOSED')
   }
 
   /** Whether every partition that is ours is being worked on. */
   ready(): HealthReport {
-    return { ok: this.#isReady(), state: this.#state, reasons: this.#reasons() }
+    return this.#reportOf(this.#isReady())
   }
 
   #isReady(): boolean {
     return this.#state === 'RUNNING' && this.#conditions.size === 0
   }
 
-  #reasons(): Reason[] {
-    return Array.from(this.#conditions.values(), ({ error, since }) => {
+  #reportOf(ok: boolean): HealthReport {
+    const reasons = Array.from(this.#conditions.values(), ({ error, since }) => {
       const { code, message, remedy } = error
       return { code, message, remedy, since }
     })
+    return { ok, state: this.#state, reasons, notices: [...this.#notices.values()] }
+  }
+
+  #time(): string {
+    return new Date(this.#clock.wallTime()).toISOString()
   }
 
   #report(): void {

@@ -7,7 +7,7 @@ import type { Edit, Mutant } from './mutants.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 /** What the simulation needs of the checkout: copied, or only linked. */
-const COPIED = ['src', 'test/sim', 'test/pipeline', 'dev/command-line.ts']
+const COPIED = ['src', 'test/sim', 'test/pipeline', 'test/support/timeline.ts', 'dev/command-line.ts']
 const LINKED = ['node_modules', 'package.json']
 
 export interface Limits {

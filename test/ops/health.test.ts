@@ -60,6 +60,20 @@ describe('Health', () => {
     assert.deepEqual(changes, [true, false, true])
   })
 
+  test('what is only noted does not keep it from being ready', () => {
+    const { health, time } = setUp()
+    health.enter('RUNNING')
+    time.now = 2000
+    const error = new SluiceError('golden-mismatch', 'golden sample 1 is wrong')
+    health.note('rollout', error)
+    const { ok, reasons, notices } = health.ready()
+    assert.deepEqual([ok, reasons], [true, []])
+    const { code, message, remedy } = error
+    assert.deepEqual(notices, [{ code, message, remedy, since: '2026-01-01T00:00:02.000Z' }])
+    health.clearNote('rollout')
+    assert.deepEqual(health.ready().notices, [])
+  })
+
   test('logs a condition when it begins and when it ends, not at every retry', () => {
     const { health, time, lines } = setUp()
     const error = unreachable()

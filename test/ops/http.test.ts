@@ -70,7 +70,7 @@ describe('HTTP', () => {
     assert.deepEqual(body, {
       ...STATUS,
       release: '9.9.9',
-      health: { ok: true, state: 'RUNNING', reasons: [] },
+      health: { ok: true, state: 'RUNNING', reasons: [], notices: [] },
     })
   })
 
