@@ -14,6 +14,7 @@ import {
   manifestOf,
 } from '../support/models.ts'
 import { headerText, type LogRecord } from '../support/record-log.ts'
+import { noSoftwareVulkan, softwareVulkan } from '../support/software-vulkan.ts'
 import { Testbed } from '../support/testbed.ts'
 
 const SCHEMA_IDS: Readonly<Record<string, number>> = {
@@ -60,6 +61,19 @@ suite('every bundle predicts through Kafka what its trainer saw', { concurrency:
     for (const { key, value } of outcome.predictions) {
       const got = JSON.parse(value!.toString())
       assert.equal(disagreement('iris-classifier', samples[Number(key)]!.output, got), undefined)
+    }
+  })
+
+  test('ffnn, on a graphics device', { skip: noSoftwareVulkan }, async t => {
+    const samples = goldenSamples('ffnn')
+    const env = { SESSIONS: 'webgpu', ...softwareVulkan }
+    const bed = await served(t, 'ffnn', samples, ({ input }) => frame(IMAGE_SCHEMA_ID, input), env)
+    const outcome = await bed.outcome()
+    assertExactlyOnce(await bed.audit(outcome))
+    assert.equal(outcome.predictions.length, samples.length)
+    await bed.assertPredictions(outcome, goldenOf(samples))
+    for (const prediction of outcome.predictions) {
+      assert.equal(headerText(prediction, 'execution-provider'), 'webgpu')
     }
   })
 })

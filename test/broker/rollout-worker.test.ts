@@ -48,9 +48,14 @@ async function assertTimeline(bed: Testbed, predictions: readonly LogRecord[]): 
 }
 
 suite('a rollout, with real workers', { concurrency: 3, timeout: 120_000 }, () => {
-  for (const threads of ['1', '2']) {
-    test(`goes on under load, record for record, on ${threads} I/O threads`, async t => {
-      const env = { MODEL_STORE: storeOf(t, '1', '2'), IO_THREADS: threads, MAX_BATCH_SIZE: '64' }
+  for (const [threads, guarantee] of [
+    ['1', 'exactly-once'],
+    ['2', 'exactly-once'],
+    ['2', 'at-least-once'],
+  ] as const) {
+    test(`goes on under load, record for record, ${guarantee}, on ${threads} I/O threads`, async t => {
+      const changed = { IO_THREADS: threads, PROCESSING_GUARANTEE: guarantee, MAX_BATCH_SIZE: '64' }
+      const env = { MODEL_STORE: storeOf(t, '1', '2'), ...changed }
       const bed = await Testbed.create('rollout', { partitions: PARTITIONS, env: { ...env, MODEL_NAME: MODEL } })
       t.after(() => bed.close())
       await bed.startWorker().ready()
