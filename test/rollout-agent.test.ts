@@ -137,6 +137,23 @@ test('a live plan is tried again while the store is away', async () => {
   assert.deepEqual(harness.adopted, [{ plan: plan('2'), revision: 1 }])
 })
 
+test('a live plan is tried again, too, when a proposal is being prepared as its time comes', async () => {
+  const harness = await Harness.serving()
+  harness.openings.set('2', Promise.reject(new SluiceError('store-unreachable', 'no answer')))
+  const slow = Promise.withResolvers<void>()
+  harness.openings.set('3', slow.promise)
+  await harness.hear(state(1, plan('2'), plan('3')))
+  harness.openings.delete('2')
+  await harness.clock.advance(5_000)
+  await settle()
+  assert.deepEqual(harness.adopted, [], 'one thing at a time')
+  slow.resolve()
+  await settle()
+  await harness.clock.advance(5_000)
+  await settle()
+  assert.deepEqual(harness.adopted, [{ plan: plan('2'), revision: 1 }])
+})
+
 test('a version that never opens does not keep the next plan from being followed', async () => {
   const harness = await Harness.serving()
   const never = Promise.withResolvers<void>()

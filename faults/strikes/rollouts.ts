@@ -45,17 +45,24 @@ async function agreesWithTimeline(stage: Stage): Promise<readonly string[]> {
   return count === 0 ? [] : [`${count} of ${most} predictions disagree with the timeline`, ...examples]
 }
 
+const ROLLOUT = {
+  name: 'rollout',
+  what: 'another version is promoted, rolled back, a canary of 30 % or a shadow; timeline and headers agree for every record',
+  strikes: 100,
+  servers: 'broker',
+  env: { MODEL_STORE: STORE },
+  limitMs: 1_000,
+  prepare: async () => makeStore(),
+  strike: change,
+  judge: agreesWithTimeline,
+} satisfies Fault
+
 export const ROLLOUT_FAULTS: readonly Fault[] = [
+  { ...ROLLOUT, short: [0, 1, 2, 3] },
   {
-    name: 'rollout',
-    what: 'another version is promoted, rolled back, a canary of 30 % or a shadow; timeline and headers agree for every record',
-    strikes: 100,
-    short: [0, 1, 2, 3],
-    servers: 'broker',
-    env: { MODEL_STORE: STORE },
-    limitMs: 1_000,
-    prepare: async () => makeStore(),
-    strike: change,
-    judge: agreesWithTimeline,
+    ...ROLLOUT,
+    name: 'rollout-threads',
+    what: 'the same changes, with two I/O threads in each of the two workers',
+    env: { ...ROLLOUT.env, IO_THREADS: '2' },
   },
 ]

@@ -16,6 +16,7 @@ import { irisWorkload } from '../support/workload.ts'
 
 const MODEL = 'iris-classifier'
 const PARTITIONS = 4
+const REFUSING_THREAD = new URL('./refusing-thread.ts', import.meta.url).href
 
 /** A store in which the model has these versions, all of the same artifact. */
 function storeOf(t: TestContext, ...versions: readonly string[]): string {
@@ -85,6 +86,26 @@ suite('a rollout, with real workers', { concurrency: 3, timeout: 120_000 }, () =
       assert.equal(new Set(shadows.map(record => headerText(record, 'source'))).size, shadows.length, 'none twice')
     })
   }
+
+  test('what one of several threads cannot make ready leaves nothing behind: the next attempt begins anew', async t => {
+    const env = { MODEL_STORE: storeOf(t, '1', '2'), MODEL_NAME: MODEL, IO_THREADS: '2' }
+    const bed = await Testbed.create('rollout-refusing', { partitions: PARTITIONS, env })
+    t.after(() => bed.close())
+    assert.equal((await model(bed, 'promote', MODEL, '1')).code, 0)
+    const worker = await bed.startWorker({}, [REFUSING_THREAD]).ready()
+    const refused = await model(bed, 'promote', MODEL, '2')
+    assert.equal(refused.code, 1)
+    assert.match(refused.stderr, /this thread has no room left/)
+    await bed.produce(irisWorkload(200, { partitions: PARTITIONS }).messages)
+    await bed.caughtUp()
+    const accepted = await model(bed, 'promote', MODEL, '2')
+    assert.equal(accepted.code, 0, accepted.stderr + worker.describe())
+    await bed.produce(irisWorkload(200, { partitions: PARTITIONS }).messages)
+    await bed.caughtUp()
+    const outcome = await bed.outcome()
+    assertExactlyOnce(await bed.audit(outcome))
+    assert.deepEqual(await assertTimeline(bed, outcome.predictions), new Set(['1 stable', '2 stable']))
+  })
 
   test('a worker that starts later shadows, too, and goes on when the topic of the shadows is deleted', async t => {
     const env = { MODEL_STORE: storeOf(t, '1', '2'), MODEL_NAME: MODEL, METADATA_MAX_AGE_MS: '500' }

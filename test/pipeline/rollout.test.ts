@@ -74,6 +74,27 @@ test('a task goes over to another version between two transactions, and says fro
   ])
 })
 
+test('what waits for a switch does not wait for the commit interval', async () => {
+  const harness = await new TaskHarness({ commitIntervalMs: 60_000 }).serve()
+  const { pool, version } = versionOf('4', harness)
+  await harness.fetch(1)
+  await harness.endRunWith(0)
+  harness.committer.underWay!.succeed()
+  await settle()
+  await harness.fetch(2)
+  await harness.endRunWith(1)
+  assert.deepEqual(answers(harness), ['0 by 3', '1 by 3'])
+  assert.equal(harness.committer.committed.length, 1, 'the next transaction is not due')
+  harness.serving = servingBy(version)
+  harness.task.switched()
+  await harness.fetch(3)
+  pool.runs[0]!.succeed()
+  await settle()
+  assert.equal(harness.committer.underWay?.nextOffset, 2, 'the former version has its last transaction at once')
+  await finish(harness, pool)
+  assert.deepEqual(answers(harness), ['0 by 3', '1 by 3', '2 by 4'])
+})
+
 test('a version is used until the last record that waits for it is out', async () => {
   const harness = await new TaskHarness().serve()
   const before = harness.version
