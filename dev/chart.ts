@@ -41,6 +41,7 @@ export function lineChart({ title, x, y, series, scale = 'linear' }: ChartOption
   )
   return `${[
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">`,
+    `<title>${escaped(title)}</title>`,
     '<rect width="100%" height="100%" fill="white"/>',
     text(MARGIN.left, 20, title, 'font-size="14" font-weight="bold"'),
     ...up.ticks.flatMap(value => [
@@ -95,8 +96,11 @@ function axisOf(
 }
 
 function text(x: number, y: number, content: string, attributes: string): string {
-  const escaped = content.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
-  return `<text x="${round(x)}" y="${round(y)}" ${attributes}>${escaped}</text>`
+  return `<text x="${round(x)}" y="${round(y)}" ${attributes}>${escaped(content)}</text>`
+}
+
+function escaped(content: string): string {
+  return content.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
 }
 
 const round = (value: number) => Math.round(value * 10) / 10

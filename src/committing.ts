@@ -1,6 +1,7 @@
 import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
 import type { Log } from './core/log.ts'
+import type { ReplayRange } from './core/replay.ts'
 import type { Committer } from './core/transaction.ts'
 import { AtLeastOnceCommitter } from './kafka/at-least-once-committer.ts'
 import type { KafkaLinks } from './kafka/links.ts'
@@ -33,16 +34,27 @@ export interface CommitterTools {
   readonly renounce: (memberId: string) => Promise<void>
   /** The logs that the replica reads, by partition; shared with its fetcher. */
   readonly logs: Map<number, PartitionLog>
+  readonly replay?: ReplayPart | undefined
+}
+
+/** What of a topic a replay reads, as far as nobody has fixed it yet. */
+export interface ReplayPart {
+  readonly id: string
+  /** By partition. */
+  readonly ranges: readonly ReplayRange[]
+  /** By partition: nobody knows who answered records from there on. Left out where nobody has to. */
+  readonly knownTo?: readonly number[] | undefined
 }
 
 /** A committer for one assignment of a partition, with a producer of its own, in the guarantee that the settings name. */
 export function createCommitter(settings: CommitSettings, partition: number, tools: CommitterTools): Committer {
-  const { links, clock, log, generation, renounce, logs } = tools
+  const { links, clock, log, generation, renounce, logs, replay } = tools
   const { groupId, inputTopic: topic, requestTimeoutMs, startFrom, onOffsetLoss } = settings
   const { cluster, groupCoordinator } = links.producerLink(partition)
   const shared = { groupId, topic, partition, groupCoordinator, requestTimeoutMs, clock }
-  const output = createOutput(settings, links, clock)
-  const policy = { ...shared, cluster: links.data.cluster, startFrom, onOffsetLoss, generation, logs, log }
+  const output = createOutput(settings, links, clock, replay?.id)
+  const asked = { startFrom, onOffsetLoss, range: replay?.ranges[partition], knownTo: replay?.knownTo?.[partition] }
+  const policy = { ...shared, ...asked, cluster: links.data.cluster, generation, logs, log }
   if (settings.processingGuarantee === 'at-least-once') {
     return new AtLeastOnceCommitter({ ...shared, cluster, output, start: new StartPolicy(policy) })
   }
@@ -55,7 +67,12 @@ export function createCommitter(settings: CommitSettings, partition: number, too
   return new TransactionalCommitter({ topic, partition, producer, output, start, refresh })
 }
 
-function createOutput(settings: CommitSettings, links: KafkaLinks, clock: Clock): KafkaOutputWriter {
+function createOutput(
+  settings: CommitSettings,
+  links: KafkaLinks,
+  clock: Clock,
+  replayId: string | undefined,
+): KafkaOutputWriter {
   const { inputTopic, outputTopic, deadLetterTopic, timelineTopic, maxOutputBytes } = settings
   const shadowTopic = shadowTopicOf(outputTopic)
   const partitionCounts = () => ({
@@ -65,5 +82,5 @@ function createOutput(settings: CommitSettings, links: KafkaLinks, clock: Clock)
     shadow: links.partitions(shadowTopic),
   })
   const topics = { outputTopic, deadLetterTopic, shadowTopic, timelineTopic }
-  return new KafkaOutputWriter({ ...topics, partitionCounts, clock, maxBatchBytes: maxOutputBytes })
+  return new KafkaOutputWriter({ ...topics, partitionCounts, clock, maxBatchBytes: maxOutputBytes, replayId })
 }

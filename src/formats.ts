@@ -8,7 +8,8 @@ import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
 import type { FeatureDecoder, PredictionEncoder } from './core/codec.ts'
 import type { Log } from './core/log.ts'
-import type { ModelSpec } from './core/model.ts'
+import type { InputSpec, ModelSpec, OutputSpec } from './core/model.ts'
+import { isScalar } from './core/rows.ts'
 
 type SchemaSettings = Pick<
   Settings,
@@ -67,4 +68,31 @@ export async function createEncoder(
 ): Promise<PredictionEncoder> {
   const schemaId = format === 'avro' ? await schemas!.register(`${topic}-value`, predictionSchema(model, topic)) : 0
   return createPredictionEncoder(format, model.outputs, schemaId)
+}
+
+/** Reads predictions of a model back, as if its outputs were the features of another one. */
+export function createPredictionDecoder(
+  settings: Pick<Settings, 'outputFormat' | 'maxOutputBytes'>,
+  spec: ModelSpec,
+  schemas: SchemaSource | undefined,
+  clock: Clock,
+): FeatureDecoder {
+  const options = { inputs: spec.outputs.map(asInput), allowNonFinite: true, maxRecordBytes: settings.maxOutputBytes }
+  switch (settings.outputFormat) {
+    case 'avro':
+      return createFeatureDecoder({ ...options, format: 'avro', schemas: schemas!, clock })
+    case 'avro-raw':
+      return createFeatureDecoder({
+        ...options,
+        format: 'avro-raw',
+        writerSchema: predictionSchema(spec, 'predictions'),
+      })
+    case 'json':
+      return createFeatureDecoder({ ...options, format: 'json' })
+  }
+}
+
+/** An output as an input that has its field for a feature. */
+function asInput(output: OutputSpec): InputSpec {
+  return { ...output, features: [{ name: output.field, length: output.width, array: !isScalar(output) }] }
 }

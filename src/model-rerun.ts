@@ -1,18 +1,15 @@
 import type { Pair } from './audit/value-join.ts'
-import { createFeatureDecoder } from './codec/feature-decoder.ts'
 import { createPredictionEncoder } from './codec/prediction-encoder.ts'
-import { predictionSchema } from './codec/prediction-schema.ts'
 import type { SchemaSource } from './codec/schema-source.ts'
 import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
 import type { FeatureDecoder, PredictionEncoder } from './core/codec.ts'
 import { type RecordFault, SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
-import type { InputSpec, OutputSpec } from './core/model.ts'
 import { type RecordBatch, valueBytes } from './core/record-batch.ts'
-import { isScalar, unpackRow } from './core/rows.ts'
+import { unpackRow } from './core/rows.ts'
 import { byteLength, type TensorColumn, type TensorSlot, viewOf } from './core/tensor.ts'
-import { createDecoder } from './formats.ts'
+import { createDecoder, createPredictionDecoder } from './formats.ts'
 import { outputDifference } from './models/verification.ts'
 import { openModel, type ServedModel } from './serving.ts'
 
@@ -78,7 +75,7 @@ export class ModelRerun {
     const model = await openModel(settings, { log, clock })
     try {
       const features = await createDecoder(settings, model.spec, schemas, clock)
-      const predictions = predictionDecoder(settings, model, schemas, clock)
+      const predictions = createPredictionDecoder(settings, model.spec, schemas, clock)
       return new ModelRerun(model, settings, features, predictions)
     } catch (error) {
       await model.close()
@@ -203,32 +200,6 @@ interface Part {
   readonly first: number
   readonly rows: number
   readonly refused?: string
-}
-
-function predictionDecoder(
-  settings: RerunSettings,
-  { spec }: ServedModel,
-  schemas: SchemaSource | undefined,
-  clock: Clock,
-): FeatureDecoder {
-  const options = { inputs: spec.outputs.map(asInput), allowNonFinite: true, maxRecordBytes: settings.maxOutputBytes }
-  switch (settings.outputFormat) {
-    case 'avro':
-      return createFeatureDecoder({ ...options, format: 'avro', schemas: schemas!, clock })
-    case 'avro-raw':
-      return createFeatureDecoder({
-        ...options,
-        format: 'avro-raw',
-        writerSchema: predictionSchema(spec, 'predictions'),
-      })
-    case 'json':
-      return createFeatureDecoder({ ...options, format: 'json' })
-  }
-}
-
-/** An output as an input that has its field for a feature. */
-function asInput(output: OutputSpec): InputSpec {
-  return { ...output, features: [{ name: output.field, length: output.width, array: !isScalar(output) }] }
 }
 
 /** Decodes a record into row `row`, after loading what schema it needs. */

@@ -59,7 +59,9 @@ export class ReplicaRun {
   async serve(signal: AbortSignal): Promise<void> {
     const versions = await this.#connect(signal)
     if (versions === undefined) return
-    versions.adopt(this.#live)
+    const timeline = this.#options.replay?.timeline
+    if (timeline === undefined) versions.adopt(this.#live)
+    else versions.adoptTimeline(timeline)
     this.#versions.resolve(versions)
     const replica = new Replica({ ...this.#options, links: this.#links, versions, onFailed: error => this.fail(error) })
     this.#replica = replica

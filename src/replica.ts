@@ -1,8 +1,10 @@
-import { createCommitter, shadowTopicOf } from './committing.ts'
+import { createCommitter, type ReplayPart, shadowTopicOf } from './committing.ts'
 import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
+import type { Comparison } from './core/comparison.ts'
 import { asSluiceError, type SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
+import type { TimelineRange } from './core/timeline-ranges.ts'
 import { Fetcher } from './kafka/fetcher.ts'
 import type { KafkaLinks } from './kafka/links.ts'
 import { type Assignment, Membership } from './kafka/membership.ts'
@@ -13,6 +15,7 @@ import { AssignedTasks } from './pipeline/assignment.ts'
 import { CommitTurns } from './pipeline/commit-turns.ts'
 import { InFlightBudget } from './pipeline/in-flight.ts'
 import { PartitionTask } from './pipeline/partition-task.ts'
+import { RateLimit } from './pipeline/rate-limit.ts'
 import type { LivePlan, ServedVersions } from './served-versions.ts'
 
 /** Settings of a worker, after `loadSettings` with these required. */
@@ -38,6 +41,17 @@ export interface ReplicaStart {
   readonly mayBegin?: Promise<void>
   /** Nothing of this replica waits for a version any more that its plan does not name. */
   readonly onLeft?: (version: string) => void
+  readonly replay?: ReplayJob | undefined
+}
+
+/** What a replica does that replays. */
+export interface ReplayJob extends ReplayPart {
+  /** What answers each record; left out, the plan does. */
+  readonly timeline?: readonly TimelineRange[] | undefined
+  /** Of this replica; as many as it can unless given. */
+  readonly recordsPerSecond?: number | undefined
+  /** Of a partition, for one task. */
+  readonly comparison?: ((partition: number) => Comparison) | undefined
 }
 
 interface ReplicaOptions extends ReplicaStart {
@@ -45,7 +59,10 @@ interface ReplicaOptions extends ReplicaStart {
   readonly tools: ReplicaTools
   readonly links: KafkaLinks
   /** A plan is in effect. */
-  readonly versions: Pick<ServedVersions, 'serving' | 'adopt' | 'retire' | 'retired' | 'close' | 'closeAll'>
+  readonly versions: Pick<
+    ServedVersions,
+    'serving' | 'servingAt' | 'adopt' | 'retire' | 'retired' | 'close' | 'closeAll'
+  >
   /** An error that ends the worker. */
   readonly onFailed: (error: SluiceError) => void
 }
@@ -58,6 +75,7 @@ export class Replica {
   readonly #fetcher: Fetcher
   readonly #inFlight: InFlightBudget
   readonly #turns: CommitTurns
+  readonly #rate: RateLimit | undefined
   readonly #tasks: AssignedTasks
   readonly #membership: Membership
   #begun: boolean
@@ -80,6 +98,8 @@ export class Replica {
       { records: settings.maxInFlightRecords, bytes: settings.maxInFlightBytes },
     )
     this.#turns = new CommitTurns(settings.maxConcurrentCommits, tools.clock)
+    const rate = options.replay?.recordsPerSecond
+    this.#rate = rate === undefined ? undefined : new RateLimit(rate, tools.clock, () => this.#fetcher.wake())
     this.#tasks = this.#createTasks()
     this.#membership = this.#createMembership()
   }
@@ -176,6 +196,7 @@ export class Replica {
   /** Leaves the group and stops fetching; the tasks have ended before. */
   async close(): Promise<void> {
     this.#closing.abort()
+    this.#rate?.close()
     this.#options.versions.closeAll()
     await Promise.all([this.#fetcher.close(), this.#membership.close()])
   }
@@ -217,7 +238,7 @@ export class Replica {
   }
 
   #createTask(partition: number, limit: <T>(initialise: () => Promise<T>) => Promise<T>): PartitionTask {
-    const { settings, tools, links, versions } = this.#options
+    const { settings, tools, links, versions, replay } = this.#options
     const { inputTopic: topic } = settings
     const { clock } = tools
     const { model, stable } = versions.serving.said
@@ -226,20 +247,32 @@ export class Replica {
     const renounce = (memberId: string) => this.#membership.renounce(memberId)
     tools.metrics.halted(topic, partition, false)
     return new PartitionTask({
-      serving: () => versions.serving,
+      serving: offset => versions.servingAt(partition, offset),
       topic,
       partition,
-      committer: createCommitter(settings, partition, { links, clock, log, generation, renounce, logs: this.#logs }),
+      committer: createCommitter(settings, partition, {
+        links,
+        clock,
+        log,
+        generation,
+        renounce,
+        logs: this.#logs,
+        replay,
+      }),
       telemetry: tools.metrics.partition({ topic, partition, model, version: stable.version }),
       log,
       clock,
       inFlight: this.#inFlight,
+      rate: this.#rate,
+      comparison: replay?.comparison?.(partition),
       turns: this.#turns,
       maxOutputBytes: settings.maxOutputBytes,
       commitIntervalMs: settings.commitIntervalMs,
       limit,
       onCondition: error => {
         this.#condition(conditionOf(partition))(error)
+        // A replay has an end: one that waits for somebody to decide would never come to it.
+        if (replay !== undefined && error?.response === 'halt') this.#options.onFailed(error)
         tools.metrics.halted(topic, partition, error?.response === 'halt')
         this.#heard(partition)
       },

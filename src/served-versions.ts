@@ -6,6 +6,7 @@ import type { SessionPool } from './core/inference.ts'
 import type { Log } from './core/log.ts'
 import { identityOf, type ModelSpec } from './core/model.ts'
 import { answers, type RolloutPlan } from './core/rollout.ts'
+import type { TimelineRange } from './core/timeline-ranges.ts'
 import { createDecoder, createEncoder, type openSchemas } from './formats.ts'
 import type { Metrics } from './ops/metrics.ts'
 import { Batcher } from './pipeline/batcher.ts'
@@ -60,6 +61,8 @@ export class ServedVersions {
   readonly #retired = new Set<ServedVersion>()
   #serving: Serving | undefined
   #live: LivePlan | undefined
+  /** By partition, of a replay of the timeline. */
+  #past: ReadonlyMap<number, readonly { readonly from: number; readonly serving: Serving }[]> | undefined
 
   constructor(options: ServedVersionsOptions) {
     this.#options = options
@@ -106,6 +109,23 @@ export class ServedVersions {
     const { name: model } = this.#get(plan.stable).model.spec
     this.#live = live
     this.#serving = servingOf(plan, { group, model, revision }, version => this.#get(version).served)
+  }
+
+  /** From now on each record is answered as these ranges of the timeline have it, without shadows; their versions are prepared. */
+  adoptTimeline(ranges: readonly TimelineRange[]): void {
+    const { groupId: group } = this.#options.settings
+    const known = ranges.map(({ partition, from, to, plan, model, revision }) => {
+      const get = (version: string) => this.#get(version).served
+      return { partition, from, serving: servingOf({ ...plan, shadows: [] }, { group, model, revision }, get, to) }
+    })
+    this.#past = Map.groupBy(known, ({ partition }) => partition)
+    this.#serving = known.at(-1)?.serving
+  }
+
+  /** What answers a record. */
+  servingAt(partition: number, offset: number): Serving {
+    const past = this.#past?.get(partition)
+    return past?.findLast(({ from }) => from <= offset)?.serving ?? this.serving
   }
 
   /** Lets go of a version that nobody uses any more. */

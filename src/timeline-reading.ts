@@ -1,15 +1,12 @@
 import type { Clock } from './core/clock.ts'
 import { SluiceError } from './core/errors.ts'
-import { silentLog } from './core/log.ts'
 import { type RecordBatch, valueBytes } from './core/record-batch.ts'
 import { parseTimelineEntry, type TimelineEntry } from './core/timeline.ts'
 import { rangesOf, type TimelineRange } from './core/timeline-ranges.ts'
-import { type ClusterTools, type ConnectionOptions, clusterTools } from './kafka/cluster.ts'
-import { GroupView } from './kafka/group-view.ts'
-import { stableEndOffsets, startOffsets, type TopicView } from './kafka/log-offsets.ts'
-import { partitionCount } from './kafka/offsets.ts'
-import { translate } from './kafka/protocol-errors.ts'
+import type { ConnectionOptions } from './kafka/cluster.ts'
+import { stableEndOffsets, startOffsets } from './kafka/log-offsets.ts'
 import { TopicScan } from './kafka/topic-scan.ts'
+import { groupViewOf, topicViewOf, withCluster } from './topic-views.ts'
 
 export interface HistoryOptions {
   readonly connection: ConnectionOptions
@@ -36,10 +33,10 @@ export interface ModelHistory {
  * @throws SluiceError `topic-missing`, `rollout-stopped` when `signal` is aborted, or what brokers refuse
  */
 export async function readHistory(options: HistoryOptions): Promise<ModelHistory> {
-  const tools = clusterTools(options.connection, silentLog)
+  const doing = 'reading the history'
   // The offsets first: an answer below them was written to the timeline before.
-  const committed = await withCluster(tools, cluster => committedOffsets(cluster, options))
-  const { entries, unreadable } = await withCluster(tools, cluster => readEntries(cluster, options))
+  const committed = await withCluster(options.connection, doing, cluster => committedOffsets(cluster, options))
+  const { entries, unreadable } = await withCluster(options.connection, doing, cluster => readEntries(cluster, options))
   return { ranges: rangesOf(entries, committed), unreadable }
 }
 
@@ -47,15 +44,14 @@ async function committedOffsets(
   cluster: KafkajsCluster,
   { groupId, inputTopic, clock }: HistoryOptions,
 ): Promise<readonly number[]> {
-  const { topic, partitions } = await viewOf(cluster, inputTopic, clock)
-  return new GroupView({ cluster, groupId, topic, partitions, clock }).committed()
+  return groupViewOf(groupId, await topicViewOf(cluster, inputTopic, clock)).committed()
 }
 
 async function readEntries(
   cluster: KafkajsCluster,
   { timelineTopic, groupId, inputTopic, model, clock, signal, onProgress, onTrouble }: HistoryOptions,
 ): Promise<{ entries: TimelineEntry[]; unreadable: number }> {
-  const view = await viewOf(cluster, timelineTopic, clock)
+  const view = await topicViewOf(cluster, timelineTopic, clock)
   const [start, ends] = await Promise.all([startOffsets(view), stableEndOffsets(view)])
   const entries: TimelineEntry[] = []
   let unreadable = 0
@@ -72,24 +68,6 @@ async function readEntries(
   const unread = await scan.readTo(ends, { patienceMs: Number.POSITIVE_INFINITY, signal })
   if (unread.length > 0) throw new SluiceError('rollout-stopped', `${timelineTopic} was not read to its end.`)
   return { entries, unreadable }
-}
-
-async function viewOf(cluster: KafkajsCluster, topic: string, clock: Clock): Promise<TopicView> {
-  const partitions = await partitionCount(cluster, topic)
-  if (partitions === undefined) throw new SluiceError('topic-missing', `Topic ${topic} does not exist.`)
-  return { cluster, topic, partitions, clock }
-}
-
-async function withCluster<T>(tools: ClusterTools, work: (cluster: KafkajsCluster) => Promise<T>): Promise<T> {
-  const cluster = tools.create()
-  try {
-    await cluster.connect()
-    return await work(cluster)
-  } catch (error) {
-    throw translate(error, 'reading the history', 'broker-unreachable')
-  } finally {
-    await cluster.disconnect()
-  }
 }
 
 function distance(from: readonly number[], to: readonly number[]): number {

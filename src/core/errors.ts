@@ -381,6 +381,31 @@ export const ERRORS = {
     'The command was stopped before its plan was live everywhere.',
     'The message says whether the plan was withdrawn or is live; `sluice model status` shows it.',
   ),
+  // What `sluice replay` has to say.
+  'replay-mismatch': row(
+    'start',
+    'exit',
+    'A replay of this name was begun with other options, or its group is used by something else.',
+    'Run the command with the same options again to go on with it, or choose another --replay-id.',
+  ),
+  'replay-range': row(
+    'start',
+    'exit',
+    'Records that were asked for are not there, or nobody knows who answered them.',
+    'The message names partition and offsets: choose others with --from and --to, or a version with --model-version.',
+  ),
+  'replay-output': row(
+    'start',
+    'exit',
+    'OUTPUT_TOPIC of a replay has predictions of a live group in it, or is one of the replay’s other topics.',
+    'Name a topic of its own with --output-topic; --force writes among the live predictions all the same.',
+  ),
+  'replay-stopped': row(
+    'start',
+    'exit',
+    'The replay was stopped before it was complete. What it has committed stands.',
+    'Run the same command again: it goes on where it was.',
+  ),
   // What `sluice audit` has to say.
   'audit-failed': row(
     'commit',

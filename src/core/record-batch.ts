@@ -50,6 +50,19 @@ export function offsetOf(batch: RecordBatch, index: number): number {
   return batch.baseOffset + batch.columns[index * COLUMNS + Column.offsetDelta]!
 }
 
+/** What of a fetch lies below offset `end`; what lies above is let go of. */
+export function below(fetched: FetchedRecords, end: number): FetchedRecords {
+  if (fetched.nextOffset <= end) return fetched
+  const batches: RecordBatch[] = []
+  for (const batch of fetched.batches) {
+    let { count } = batch
+    while (count > 0 && offsetOf(batch, count - 1) >= end) count--
+    if (count === 0) batch.lease?.letGo()
+    else batches.push(count === batch.count ? batch : { ...batch, count })
+  }
+  return { ...fetched, batches, nextOffset: end }
+}
+
 /** Bytes of `columns` and `timestamps` for one record. */
 export const COLUMN_BYTES = COLUMNS * Int32Array.BYTES_PER_ELEMENT + Float64Array.BYTES_PER_ELEMENT
 

@@ -1,3 +1,4 @@
+import type { ComparedHeaders } from './comparison.ts'
 import type { RecordFault, Stage } from './errors.ts'
 import type { FetchedRecords, RecordBatch } from './record-batch.ts'
 import type { TimelineEntry } from './timeline.ts'
@@ -20,6 +21,8 @@ export interface StartPosition {
   readonly offset: number
   /** Whether `offset` was committed by the group before, rather than chosen by START_FROM. */
   readonly committed: boolean
+  /** Where a replay ends: nothing is read from there on. Left out, it goes on for ever. */
+  readonly end?: number | undefined
 }
 
 /** Gathers the output of one partition task until its next transaction. Records are written in input order. */
@@ -31,8 +34,16 @@ export interface OutputWriter {
   serve(entry: TimelineEntry): void
   /** Whether predictions of shadows go anywhere: their topic is there. */
   readonly takesShadows: boolean
-  /** A prediction for record `index` of `batch`: its key, timestamp and headers, and `length` bytes of `value`. */
-  prediction(batch: RecordBatch, index: number, value: Uint8Array, length: number, model: ModelIdentity, arm: Arm): void
+  /** A prediction for record `index` of `batch`: its key, timestamp and headers, and `length` bytes of `value`; more headers where it was compared. */
+  prediction(
+    batch: RecordBatch,
+    index: number,
+    value: Uint8Array,
+    length: number,
+    model: ModelIdentity,
+    arm: Arm,
+    compared?: ComparedHeaders,
+  ): void
   /** The record itself, untouched, with headers that say what is wrong with it. */
   deadLetter(batch: RecordBatch, index: number, fault: RecordFault, stage: Stage, model?: ModelIdentity): void
   /** Records written since the last commit took them. */

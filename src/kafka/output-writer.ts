@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.ts'
+import { COMPARED, type ComparedHeaders } from '../core/comparison.ts'
 import type { RecordFault, Stage } from '../core/errors.ts'
 import { partitionOfKey } from '../core/murmur2.ts'
 import { COLUMNS, Column, offsetOf, type RecordBatch, valueBytes } from '../core/record-batch.ts'
@@ -45,6 +46,7 @@ const OWN_HEADERS = [
   'source',
   'replay-id',
   'model-arm',
+  ...Object.values(COMPARED),
 ]
 
 const SHA256_DIGITS = 16
@@ -66,6 +68,7 @@ export class KafkaOutputWriter implements OutputWriter {
   readonly #filter = new HeaderFilter(OWN_HEADERS)
   readonly #keepAll = new HeaderFilter([])
   readonly #faultHeaders = new HeaderBuilder()
+  readonly #comparedHeaders = new HeaderBuilder()
   /** Of the last prediction: most are followed by one of the same version and arm. */
   #lastHeaders: ModelHeaders | undefined
   /** Of each version and arm: what the last of its predictions had in common with those before. */
@@ -122,15 +125,26 @@ export class KafkaOutputWriter implements OutputWriter {
     length: number,
     model: ModelIdentity,
     arm: Arm,
+    compared?: ComparedHeaders,
   ): void {
     const topic = arm === 'shadow' ? this.#topics.shadows : this.#topics.predictions
     if (topic.empty) return
     const offset = offsetOf(batch, index)
     const digits = countDigits(offset)
     const headers = this.#headersOf(model, arm, batch, digits)
-    const writer = this.#begin(topic, batch, index, value, length, this.#filter, headers, digits)
+    const own = compared && this.#encodeCompared(compared)
+    const added = own === undefined ? headers : together(own, headers)
+    const writer = this.#begin(topic, batch, index, value, length, this.#filter, added, digits)
+    if (own !== undefined) writer.append(own.bytes, 0, own.length)
     writer.appendShared(headers.bytes)
     writer.appendDecimal(offset, digits)
+  }
+
+  /** Before the other headers, whose last one is not whole yet. */
+  #encodeCompared(compared: ComparedHeaders): EncodedHeaders {
+    const headers = this.#comparedHeaders.clear()
+    for (const [name, text] of Object.entries(compared)) headers.add(name, text)
+    return headers
   }
 
   deadLetter(batch: RecordBatch, index: number, fault: RecordFault, stage: Stage, model?: ModelIdentity): void {
@@ -259,6 +273,11 @@ interface ModelHeaders extends EncodedHeaders {
   readonly topic: string
   readonly partition: number
   readonly digits: number
+}
+
+/** What two lists of headers take; their bytes lie apart. */
+function together(a: EncodedHeaders, b: EncodedHeaders): EncodedHeaders {
+  return { bytes: a.bytes, length: a.length + b.length, count: a.count + b.count }
 }
 
 function isFrom(batch: RecordBatch, { topic, partition }: ModelHeaders): boolean {

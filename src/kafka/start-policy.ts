@@ -1,5 +1,6 @@
 import { SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import type { ReplayRange } from '../core/replay.ts'
 import { FencedError, type StartPosition } from '../core/transaction.ts'
 import { type Coordinator, connectionOf } from './coordinator.ts'
 import { endOfEpoch } from './leader-epochs.ts'
@@ -17,6 +18,10 @@ export interface StartPolicyOptions {
   readonly topic: string
   readonly partition: number
   readonly startFrom: 'earliest' | 'latest'
+  /** What a replay is to read of the partition if nobody has said so yet; takes the place of `startFrom`. */
+  readonly range?: ReplayRange | undefined
+  /** A replay cannot answer records from there on. */
+  readonly knownTo?: number | undefined
   readonly onOffsetLoss: 'stop' | 'continue'
   readonly requestTimeoutMs: number
   /** The generation that this member is in now. */
@@ -52,6 +57,9 @@ export interface TaskStart extends StartPosition {
  * crash as before it, and an id that was used while no offset is there proves that the offset was lost: the task halts
  * instead of guessing (docs/adr/0005).
  *
+ * A replay is pinned to its range in the same way: whoever owns the partition first fixes where it begins and ends, and every
+ * offset after that says it again, so that a later owner, or the same one after a crash, reads the same records.
+ *
  * Every offset is committed with a mark of the log that it belongs to. A start compares the two: another topic of the
  * same name, or a log that was truncated below the offset, halts the task too (docs/adr/0007).
  */
@@ -59,6 +67,8 @@ export class StartPolicy {
   readonly #options: StartPolicyOptions
   /** Over which the group's offset was read last. */
   #readOver: unknown
+  /** As the offset says. */
+  #range: ReplayRange | undefined
   /** The loss that was accepted and told of last: what is met again at every start is said once. */
   #told = ''
 
@@ -122,6 +132,7 @@ export class StartPolicy {
       ;[committed, log] = await Promise.all([this.#committed(), this.#logState()])
     }
     const mark = committed === undefined ? undefined : parseMark(committed.metadata)
+    this.#range = this.#rangeOf(mark)
     const loss = await this.#lossOf(committed, mark, log)
     if (loss !== undefined) this.#accept(loss)
     const offset = loss?.resumeAt ?? committed!.offset
@@ -129,7 +140,7 @@ export class StartPolicy {
     this.#options.logs.set(this.#options.partition, new PartitionLog(log.topicId, offset, log.end, epoch))
     const settled = loss === undefined && mark !== undefined
     const serving = loss === undefined && mark?.serving !== undefined ? { serving: mark.serving } : {}
-    return { offset, committed: loss === undefined, settled, ...serving }
+    return { offset, committed: loss === undefined, settled, end: this.#range?.to, ...serving }
   }
 
   /** The connection to the group's coordinator over which the group's offset was read last. */
@@ -154,7 +165,7 @@ export class StartPolicy {
   mark(offset: number, serving: string | undefined): string {
     const log = this.#options.logs.get(this.#options.partition)!
     log.commit(offset)
-    return formatMark({ topicId: log.topicId, leaderEpoch: log.epochBefore(offset), serving })
+    return formatMark({ topicId: log.topicId, leaderEpoch: log.epochBefore(offset), serving, range: this.#range })
   }
 
   /**
@@ -169,15 +180,31 @@ export class StartPolicy {
    * Undefined: there is an offset now.
    */
   async #firstOffset(): Promise<CommittedOffset | undefined> {
-    const { logs, partition, usedBefore } = this.#options
+    const { logs, partition, usedBefore, range } = this.#options
     const known = logs.get(partition)
     const used = known !== undefined || (await usedBefore?.()) === true
     if (used && (await this.#committed()) !== undefined) return undefined
     const log = await this.#logState()
     if (known !== undefined && known.topicId !== log.topicId) {
-      return { offset: known.committed, metadata: formatMark(known) }
+      return { offset: known.committed, metadata: formatMark({ ...known, range }) }
     }
-    return { offset: this.#startAt(log), metadata: formatMark({ topicId: log.topicId, lost: used }) }
+    return { offset: this.#startAt(log), metadata: formatMark({ topicId: log.topicId, lost: used, range }) }
+  }
+
+  /**
+   * What a replay reads of the partition.
+   * @throws SluiceError `replay-mismatch` where something else was begun under this name; `replay-range`
+   */
+  #rangeOf(mark: OffsetMark | undefined): ReplayRange | undefined {
+    const { range, knownTo = Number.POSITIVE_INFINITY, groupId, topic, partition } = this.#options
+    const marked = mark?.range
+    if (range !== undefined && marked?.request !== range.request) {
+      const what = marked === undefined ? 'by something else than a replay' : 'for another model, range or output'
+      throw new SluiceError('replay-mismatch', `Group ${groupId} has read ${topic}/${partition} ${what}.`)
+    }
+    if (range === undefined || marked === undefined || marked.to <= knownTo) return marked
+    const message = `Another replica reads ${topic}/${partition} up to ${marked.to}; the timeline was read up to ${knownTo} here.`
+    throw new SluiceError('replay-range', `${message} Start this one again.`)
   }
 
   async #lossOf(
@@ -215,6 +242,8 @@ export class StartPolicy {
   }
 
   #startAt(bounds: LogBounds): number {
+    const { range } = this.#options
+    if (range !== undefined) return range.from
     return this.#options.startFrom === 'earliest' ? bounds.start : bounds.stable
   }
 

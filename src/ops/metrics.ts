@@ -57,6 +57,7 @@ export class Metrics {
   readonly #process = new Registry()
   readonly #metric: Metric
   readonly #totals = { recordsIn: 0, predictions: 0, deadLetters: 0 }
+  readonly #versions: Record<string, number> = {}
   #ofThreads: () => Promise<readonly MetricsSnapshot[]> = async () => []
 
   constructor(options: MetricsOptions) {
@@ -68,6 +69,11 @@ export class Metrics {
 
   get totals(): Totals {
     return { ...this.#totals }
+  }
+
+  /** Predictions by model version. */
+  get versions(): Readonly<Record<string, number>> {
+    return { ...this.#versions }
   }
 
   rebalanced(): void {
@@ -89,6 +95,7 @@ export class Metrics {
   partition(labels: PartitionLabels): PartitionTelemetry {
     const metric = this.#metric
     const totals = this.#totals
+    const versions = this.#versions
     const at = { topic: labels.topic, partition: String(labels.partition) }
     const recordsIn = started(metric.recordsIn.labels(at))
     const { model } = labels
@@ -117,6 +124,7 @@ export class Metrics {
       },
       predictions(version, count) {
         totals.predictions += count
+        versions[version] = (versions[version] ?? 0) + count
         predictions(version).inc(count)
       },
       shadow(version) {

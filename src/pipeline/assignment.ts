@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.ts'
 import type { SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { PartitionTask } from './partition-task.ts'
-import type { TaskEnd } from './task-contract.ts'
+import { AT_REST, type TaskEnd } from './task-contract.ts'
 
 export interface AssignmentOptions {
   /** Makes the task of a partition with a new producer; `limit` bounds how many initialise at once. */
@@ -52,7 +52,7 @@ export class AssignedTasks {
     for (const [partition, { task }] of this.#tasks) {
       const stays = this.#assigned.has(partition) && continuous
       if (stays) continue
-      if (task.state === 'HALTED') this.#remove(partition, task)
+      if (AT_REST.has(task.state)) this.#remove(partition, task)
       else if (this.#assigned.has(partition)) task.abort()
       else task.drain()
     }
@@ -84,8 +84,8 @@ export class AssignedTasks {
 
   async #serve(partition: number, task: PartitionTask): Promise<void> {
     const end = await task.serve()
-    // A halted task stays in the table, and what halted it a condition, until the group moves the partition.
-    if (end.how === 'halted' && this.#assigned.has(partition)) return
+    // A halted task stays in the table, and what halted it a condition, until the group moves the partition; so does a complete one.
+    if (AT_REST.has(task.state) && this.#assigned.has(partition)) return
     this.#remove(partition, task)
     this.#follow(partition, end)
   }

@@ -2,13 +2,14 @@ import { Backoff } from '../core/backoff.ts'
 import type { Clock } from '../core/clock.ts'
 import type { FeatureDecoder } from '../core/codec.ts'
 import { asSluiceError } from '../core/errors.ts'
+import { offsetOf } from '../core/record-batch.ts'
 import type { MicroBatch } from './micro-batch.ts'
 import { armOf, type ServedVersion, type Serving, versionOf } from './serving.ts'
 import { Part, type TaskRun } from './task-run.ts'
 import type { Trouble } from './trouble.ts'
 
 export interface DecodeStageOptions {
-  readonly serving: () => Serving
+  readonly serving: (offset: number) => Serving
   readonly clock: Clock
   readonly trouble: Trouble
   /** Aborted when the task ends. */
@@ -44,24 +45,26 @@ export class DecodeStage {
   versionOfHead(run: TaskRun): ServedVersion | undefined {
     const head = run.undecoded[0]
     if (head === undefined) return undefined
-    const serving = this.#options.serving()
+    const serving = this.#options.serving(offsetOf(head.batch, head.cursor))
     return versionOf(serving, armOf(serving, head.batch, head.cursor))
   }
 
   /**
    * Decodes records of the batch at the head of the queue until it ends, the micro-batch is full, a schema is needed, or the
-   * next one is for another arm.
+   * next one is for another arm, or another version answered it.
    */
   #packBatch(run: TaskRun, microBatch: MicroBatch): void {
     const queued = run.undecoded[0]!
     const { batch } = queued
-    const serving = this.#options.serving()
+    const serving = this.#options.serving(offsetOf(batch, queued.cursor))
+    const outlasts = offsetOf(batch, batch.count - 1) >= serving.until
     const arm = armOf(serving, batch, queued.cursor)
     const { decoder } = versionOf(serving, arm)
     const { inputs } = microBatch.slot
     const part = new Part(run, queued, microBatch.rows, serving, arm)
     while (queued.cursor < batch.count && !microBatch.full) {
       if (serving.canary !== undefined && armOf(serving, batch, queued.cursor) !== arm) break
+      if (outlasts && offsetOf(batch, queued.cursor) >= serving.until) break
       const outcome = decoder.decode(batch, queued.cursor, microBatch.rows, inputs)
       if (outcome === undefined) microBatch.rows++
       else if ('schemaId' in outcome) {

@@ -1,6 +1,7 @@
 import type { PredictionEncoder } from '../core/codec.ts'
+import type { Comparison } from '../core/comparison.ts'
 import { ERRORS, type RecordFault } from '../core/errors.ts'
-import type { RecordBatch } from '../core/record-batch.ts'
+import { offsetOf, type RecordBatch } from '../core/record-batch.ts'
 import type { Arm, OutputWriter } from '../core/transaction.ts'
 import type { MicroBatch } from './micro-batch.ts'
 import type { Part } from './task-run.ts'
@@ -9,6 +10,7 @@ export interface OutputStage {
   readonly output: OutputWriter
   /** The largest value of a prediction. */
   readonly maxOutputBytes: number
+  readonly comparison?: Comparison | undefined
 }
 
 export interface PartCounts {
@@ -62,7 +64,7 @@ function emit(
   { slot, faults, model }: MicroBatch,
   encoder: PredictionEncoder,
   arm: Arm,
-  { output, maxOutputBytes }: OutputStage,
+  { output, maxOutputBytes, comparison }: OutputStage,
 ): RecordFault | undefined {
   const refused = faults?.get(row)
   if (refused !== undefined) return refused
@@ -73,6 +75,7 @@ function emit(
     const message = `The prediction has ${length} bytes; MAX_OUTPUT_BYTES allows ${maxOutputBytes}.`
     return { code: 'prediction-too-large', message }
   }
-  output.prediction(batch, index, scratch, length, model!, arm)
+  const compared = comparison?.compare(offsetOf(batch, index), model!.version, slot.outputs, row)
+  output.prediction(batch, index, scratch, length, model!, arm, compared)
   return undefined
 }

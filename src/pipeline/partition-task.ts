@@ -1,6 +1,6 @@
 import { Backoff, LONGEST_BROKER_WAIT_MS } from '../core/backoff.ts'
 import { asSluiceError, type ErrorCode } from '../core/errors.ts'
-import { type FetchedRecords, memoryOf, offsetOf } from '../core/record-batch.ts'
+import { below, type FetchedRecords, memoryOf, offsetOf } from '../core/record-batch.ts'
 import { FencedError, type FetchTarget, type Room } from '../core/transaction.ts'
 import { CommitLoop, type CommittingTask, type Settled } from './commit-loop.ts'
 import { DecodeStage } from './decode-stage.ts'
@@ -33,6 +33,8 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   #state: TaskState = 'CREATED'
   #run: TaskRun
   #endOffset = 0
+  /** Where a replay ends. */
+  #last = Number.POSITIVE_INFINITY
   #paused = false
   #failure: Error | undefined
   /** Fetches in a row that found the log to be another than the start before them did. */
@@ -90,7 +92,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
       try {
         await this.#initialise()
         await this.#run.commits.run(this)
-        end = { how: 'closed' }
+        end = { how: this.#state === 'RUNNING' && this.#atLast ? 'complete' : 'closed' }
       } catch (error) {
         end = this.#endAfter(error)
       }
@@ -98,6 +100,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
       if (end === undefined) await this.#waitToStartOver()
       if (this.#stop.signal.aborted) end ??= { how: 'closed' }
     }
+    this.#options.comparison?.close()
     await this.#options.committer.close()
     this.#state = STATE_AT_END[end.how]
     this.#options.telemetry.remove()
@@ -127,7 +130,8 @@ export class PartitionTask implements FetchTarget, CommittingTask {
 
   get room(): Room | undefined {
     // After a failure the run is about to be dropped: nobody would take what a fetch brings.
-    if (this.#state !== 'RUNNING' || this.#failure !== undefined) return undefined
+    if (this.#state !== 'RUNNING' || this.#failure !== undefined || this.#atLast) return undefined
+    if (this.#options.rate?.open === false) return undefined
     const { room } = this.#run.commits.holding
     if (this.#paused === (room !== undefined)) {
       this.#paused = room === undefined
@@ -137,7 +141,8 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   }
 
   accept(fetched: FetchedRecords): void {
-    const records = this.#run.queue(fetched)
+    const records = this.#run.queue(below(fetched, this.#last))
+    this.#options.rate?.take(records)
     this.#trouble.passed('fetch')
     this.#suspicions = 0
     this.#endOffset = fetched.endOffset
@@ -145,6 +150,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
       this.#options.telemetry.recordsIn(records)
       this.#offerHead()
     } else if (this.#run.commits.dirty) this.#run.commits.wake()
+    if (this.#atLast) this.#run.commits.wake()
     this.#reportLag()
   }
 
@@ -159,7 +165,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   switched(): void {
     for (const [version, source] of this.#sources) version.batcher.withdraw(source)
     this.#sources.clear()
-    this.#shadows.keep(this.#options.serving().shadows)
+    this.#shadows.keep(this.#options.serving(this.#run.position).shadows)
     this.#offerHead()
   }
 
@@ -204,7 +210,8 @@ export class PartitionTask implements FetchTarget, CommittingTask {
     const { over, blockedOn, undecoded, position } = this.#run
     if (over || blockedOn !== undefined) return 0
     const head = undecoded[0]
-    return Math.max(0, this.#endOffset - (head === undefined ? position : offsetOf(head.batch, head.cursor)))
+    const end = Math.min(this.#endOffset, this.#last)
+    return Math.max(0, end - (head === undefined ? position : offsetOf(head.batch, head.cursor)))
   }
 
   // The life of one run
@@ -219,13 +226,22 @@ export class PartitionTask implements FetchTarget, CommittingTask {
     if (start === undefined) return
     this.#failure = undefined
     this.#run = this.#runFrom(start.offset)
+    this.#last = start.end ?? Number.POSITIVE_INFINITY
+    const run = this.#run
+    this.#options.comparison?.begin(start.offset, () => run.over || this.#emitSettled(run))
     if (this.#stop.signal.aborted) return
     this.#state = 'RUNNING'
+    if (this.#atLast) this.#run.commits.wake()
     this.#trouble.passed('start', 'decode')
     const { log } = this.#options
     const level = this.#trouble.lasts ? 'debug' : 'info'
     log[level]({ offset: start.offset, committed: start.committed }, 'partition task is running')
     this.#options.onWanted()
+  }
+
+  /** Whether all was fetched that a replay is to read. */
+  get #atLast(): boolean {
+    return this.#run.position >= this.#last
   }
 
   #runFrom(start: number): TaskRun {
@@ -251,7 +267,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
 
   /** Results leave in the order of the input, whatever order the sessions finish in. */
   #emitSettled(run: TaskRun): void {
-    const { committer, telemetry, clock, maxOutputBytes } = this.#options
+    const { committer, telemetry, clock, maxOutputBytes, comparison } = this.#options
     if (!this.#mayEmit(run)) {
       if (this.hurried) run.commits.wake()
       return
@@ -260,7 +276,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
     while (this.#mayEmit(run)) {
       const part = run.parts.shift()!
       if (part.serving !== run.emitting) this.#announce(run, part)
-      const counts = emitPart(part, { output: committer.output, maxOutputBytes })
+      const counts = emitPart(part, { output: committer.output, maxOutputBytes, comparison })
       part.microBatch?.letGo()
       if (counts.predictions > 0) telemetry.predictions(part.version.name, counts.predictions)
       for (const code of counts.deadLetters) telemetry.deadLetter(code)
@@ -279,7 +295,8 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   /** Whether the next part is done and may be written: see the class. */
   #mayEmit({ parts, emitting, commits }: TaskRun): boolean {
     const head = parts[0]
-    return head?.done === true && (head.serving === emitting || !commits.pending)
+    if (head?.done !== true || this.#options.comparison?.covers(head.endOffset) === false) return false
+    return head.serving === emitting || !commits.pending
   }
 
   #announce(run: TaskRun, { serving, queued, from }: Part): void {
@@ -294,11 +311,11 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   // CommittingTask
 
   get behind(): boolean {
-    return this.#endOffset > this.#run.position
+    return Math.min(this.#endOffset, this.#last) > this.#run.position
   }
 
   get draining(): boolean {
-    return this.#state === 'DRAINING'
+    return this.#state === 'DRAINING' || this.#atLast
   }
 
   get hurried(): boolean {
@@ -307,7 +324,8 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   }
 
   get idle(): boolean {
-    return this.#run.parts.length === 0
+    const { parts, undecoded } = this.#run
+    return parts.length === 0 && undecoded.length === 0
   }
 
   get stopped(): boolean {
@@ -339,7 +357,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   #reportLag(): void {
     const { telemetry } = this.#options
     const { committedOffset, holding } = this.#run.commits
-    telemetry.lag(Math.max(0, this.#endOffset - committedOffset))
+    telemetry.lag(Math.max(0, Math.min(this.#endOffset, this.#last) - committedOffset))
     telemetry.inFlight(holding.records, holding.bytes)
   }
 

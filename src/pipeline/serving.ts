@@ -23,6 +23,8 @@ export interface Serving {
   readonly stable: ServedVersion
   readonly canary?: { readonly version: ServedVersion; readonly percent: number } | undefined
   readonly shadows: readonly ServedVersion[]
+  /** The first offset that it does not answer any more, in the replay of a timeline; elsewhere infinite. */
+  readonly until: number
   /** What the timeline says of it. */
   readonly said: Omit<TimelineEntry, 'topic' | 'partition' | 'offset' | 'at'>
 }
@@ -36,6 +38,7 @@ export function servingOf(
   plan: RolloutPlan,
   named: Pick<Serving['said'], 'group' | 'model' | 'revision'>,
   get: (name: string) => ServedVersion,
+  until = Number.POSITIVE_INFINITY,
 ): Serving {
   const stable = get(plan.stable)
   const canary = plan.canary && { version: get(plan.canary.version), percent: plan.canary.percent }
@@ -45,6 +48,7 @@ export function servingOf(
     stable,
     canary,
     shadows,
+    until,
     said: {
       ...named,
       stable: said(stable),

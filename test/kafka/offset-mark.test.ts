@@ -6,18 +6,21 @@ import { ID } from './java-messages.ts'
 import { propertyOptions } from './stock.ts'
 
 test('a mark reads as it was written', () => {
+  const digits = fc.stringMatching(/^[0-9a-f]{12}$/)
   const marks = fc.record(
     {
       topicId: fc.uint8Array({ minLength: 16, maxLength: 16 }).map(id => Buffer.from(id).toString('base64url')),
       leaderEpoch: fc.nat(),
       lost: fc.constant(true),
+      serving: digits,
+      range: fc.record({ request: digits, from: fc.maxSafeNat(), to: fc.maxSafeNat() }, { noNullPrototype: true }),
     },
     { requiredKeys: ['topicId'], noNullPrototype: true },
   )
   fc.assert(
     fc.property(marks, mark => {
       const written = formatMark(mark)
-      assert.ok(written.length <= 70, written)
+      assert.ok(written.length <= 145, written)
       assert.deepEqual(parseMark(written), mark)
     }),
     propertyOptions,
@@ -27,6 +30,8 @@ test('a mark reads as it was written', () => {
 test('it is in words that a person who lists the offsets of a group understands', () => {
   assert.equal(formatMark({ topicId: ID, leaderEpoch: 12 }), `sluice topic-id=${ID} leader-epoch=12`)
   assert.equal(formatMark({ topicId: ID, lost: true }), `sluice lost topic-id=${ID}`)
+  const range = { request: '0123456789ab', from: 17, to: 101 }
+  assert.equal(formatMark({ topicId: ID, range }), `sluice topic-id=${ID} replay=0123456789ab:17-101`)
 })
 
 test('the stand-in of former releases is still known as one', () => {

@@ -77,6 +77,8 @@ export class FakeCommitter implements Committer {
   initialisations = 0
   closed = false
   start: number
+  /** Where the task is to end. */
+  end: number | undefined
 
   constructor(start = 0) {
     this.start = start
@@ -86,7 +88,7 @@ export class FakeCommitter implements Committer {
     this.initialisations++
     this.output.take()
     await this.beforeStart.shift()?.()
-    return { offset: this.start, committed: true }
+    return { offset: this.start, committed: true, end: this.end }
   }
 
   commit(nextOffset: number): Promise<void> {

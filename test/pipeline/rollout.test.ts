@@ -1,51 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { hashOfPlace, takesCanary } from '../../src/core/rollout.ts'
-import { Batcher } from '../../src/pipeline/batcher.ts'
-import type { ServedVersion } from '../../src/pipeline/serving.ts'
 import { settle } from './fake-clock.ts'
-import { FakeDecoder, range, textEncoder } from './fake-codec.ts'
-import { FakePool, type FakePoolOptions } from './fake-pool.ts'
-import { FakeBatcherTelemetry } from './fake-telemetry.ts'
+import { type FakeDecoder, range } from './fake-codec.ts'
 import { LentBatch } from './lent-batch.ts'
-import { Bench, MODEL, servingBy, TaskHarness } from './task-harness.ts'
-
-/** Another version of the model, with sessions of its own. */
-function versionOf(name: string, harness: TaskHarness, options: FakePoolOptions = {}) {
-  const pool = new FakePool(options)
-  const batcher = new Batcher({
-    pool,
-    model: { ...MODEL, version: name },
-    maxQueueDelayMs: 0,
-    targetLatencyMs: 0,
-    telemetry: new FakeBatcherTelemetry(),
-    clock: harness.clock,
-    probe: async () => {},
-    onCondition: () => {},
-  })
-  const version: ServedVersion = {
-    name,
-    sha256: MODEL.sha256,
-    decoder: new FakeDecoder(),
-    encoder: textEncoder,
-    batcher,
-  }
-  return { pool, version }
-}
-
-/** Ends everything that is under way in the pools and the committer. */
-async function finish(harness: TaskHarness, ...pools: readonly FakePool[]): Promise<void> {
-  const all = [harness.pool, ...pools]
-  while (all.some(pool => pool.runs.length > 0) || harness.committer.underWay !== undefined) {
-    for (const pool of all) pool.runs[0]?.succeed()
-    await settle()
-    harness.committer.underWay?.succeed()
-    await settle()
-  }
-}
-
-const answers = (harness: TaskHarness) =>
-  harness.committer.output.predicted.map(({ offset, version }) => `${offset} by ${version}`)
+import { Bench, servingBy, TaskHarness } from './task-harness.ts'
+import { answers, finish, versionOf } from './versions.ts'
 
 test('a task goes over to another version between two transactions, and says from which offset on', async () => {
   const harness = await new TaskHarness().serve()

@@ -63,8 +63,11 @@ export class Bench {
 }
 
 /** That `stable` answers, beside others. */
-export function servingBy(stable: ServedVersion, others: Partial<Pick<Serving, 'canary' | 'shadows'>> = {}): Serving {
-  const { canary, shadows = [] } = others
+export function servingBy(
+  stable: ServedVersion,
+  others: Partial<Pick<Serving, 'canary' | 'shadows' | 'until'>> = {},
+): Serving {
+  const { canary, shadows = [], until } = others
   const versions = [stable, ...(canary === undefined ? [] : [canary.version]), ...shadows]
   const plan = {
     stable: stable.name,
@@ -72,7 +75,7 @@ export function servingBy(stable: ServedVersion, others: Partial<Pick<Serving, '
     shadows: shadows.map(({ name }) => name),
   }
   const named = { group: 'group', model: MODEL.name, revision: 0 }
-  return servingOf(plan, named, name => versions.find(version => version.name === name)!)
+  return servingOf(plan, named, name => versions.find(version => version.name === name)!, until)
 }
 
 /** A partition task with a test on every side of it. */

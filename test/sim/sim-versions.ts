@@ -25,6 +25,10 @@ export class SimVersions {
     return this.#serving!
   }
 
+  servingAt(): Serving {
+    return this.serving
+  }
+
   adopt({ plan, revision }: LivePlan): void {
     const named = { group: 'group', model: this.#model.name, revision }
     this.#serving = servingOf(plan, named, name => this.#versions.get(name)!)

@@ -42,13 +42,22 @@ export function manifestOf(model: string): Manifest {
   return manifest
 }
 
-/** Puts versions of a model into a store, all of the artifact of version 1: the same row has the same bits, whoever answers it. */
-export function copyVersions(store: string, model: string, versions: readonly string[]): void {
-  for (const version of versions) {
+/**
+ * Puts versions of a model into a store, of version 1 of these bundles in turn. Unless told otherwise all have the same artifact: the
+ * same row has the same bits, whoever answers it.
+ */
+export function copyVersions(
+  store: string,
+  model: string,
+  versions: readonly string[],
+  bundles: readonly string[] = [model],
+): void {
+  for (const [i, version] of versions.entries()) {
     const folder = join(store, model, version)
-    cpSync(join(MODEL_STORE, model, '1'), folder, { recursive: true })
+    cpSync(join(MODEL_STORE, bundles[i % bundles.length]!, '1'), folder, { recursive: true })
     const manifest = join(folder, 'model.json')
-    writeFileSync(manifest, JSON.stringify({ ...JSON.parse(readFileSync(manifest, 'utf8')), version }))
+    const renamed = { ...JSON.parse(readFileSync(manifest, 'utf8')), name: model, version }
+    writeFileSync(manifest, JSON.stringify(renamed))
   }
 }
 

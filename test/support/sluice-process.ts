@@ -34,7 +34,7 @@ const PLAIN_ENVIRONMENT = Object.fromEntries(
 )
 
 /** Runs the command line in a process that ends with this one, however this one ends. */
-function spawnSluice(args: readonly string[], { env = {}, cwd, imports = [] }: ProcessOptions): ChildProcess {
+export function spawnSluice(args: readonly string[], { env = {}, cwd, imports = [] }: ProcessOptions): ChildProcess {
   const preloaded = [TETHER, ...imports].flatMap(module => ['--import', module])
   return spawn(process.execPath, [...preloaded, CLI, ...args], {
     env: { ...PLAIN_ENVIRONMENT, ...env },
