@@ -57,7 +57,7 @@ const LIVE = wholeNumber('live', options.live, 1_000, 1)
 
 const PARTITIONS = 4
 /** More than a worker or a replay does in a second. */
-const MOST_PER_SECOND = 400_000
+const MOST_PER_SECOND = 1_800_000
 const MODEL = 'iris-classifier'
 const VERSIONS = ['1', '2', '3', '4', '5']
 const KILLS_AT = [0.25, 0.6]

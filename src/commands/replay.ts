@@ -1,3 +1,4 @@
+import { constants, setPriority } from 'node:os'
 import { loadSettings } from '../config/load.ts'
 import { parseOptions } from '../config/options.ts'
 import { systemClock } from '../core/clock.ts'
@@ -24,7 +25,7 @@ goes on. Several processes with the same command share the work.
   --model-version V  this version; ${AS_OF}: the one that answered each record in GROUP_ID; what is live unless given
   --compare          also compares with what the live group said: each prediction gets it as headers, and a table ends it
   --live-topic TOPIC the live group's output; the OUTPUT_TOPIC of the environment unless given
-  --rate N           at most N records a second, in each process
+  --rate N           at most N records a second, in each process, and with a lower priority on the processors
   --dry-run          only says what would be read, and by which versions
   --force            also where OUTPUT_TOPIC has predictions of a live group
   --json             print the summary as JSON
@@ -44,6 +45,7 @@ Example:
     const live = extra['live-topic'] ?? loadSettings({ options: others, env, dotenvFile }).settings.outputTopic
     const request = requestOf(extra, loaded, live)
     const recordsPerSecond = extra.rate === undefined ? undefined : rateOf(extra.rate)
+    if (recordsPerSecond !== undefined) stepBack()
     const note = (text: string) => progress.note(text)
     const tools = { clock: systemClock, log: noteLog(note), signal, note }
     let outcome: ReplayOutcome
@@ -85,11 +87,9 @@ type Extra = Readonly<Partial<Record<'replay-id' | 'from' | 'to', string>>> & {
 /** As Kafka allows in names of topics and groups, and short. */
 const ID = /^[A-Za-z0-9._-]{1,64}$/
 
-function requestOf(
-  extra: Extra,
-  { settings, sources }: ReturnType<typeof loadSettings<(typeof REQUIRED)[number]>>,
-  live: string | undefined,
-): ReplayRequest {
+type Loaded = ReturnType<typeof loadSettings<(typeof REQUIRED)[number]>>
+
+function requestOf(extra: Extra, { settings, sources }: Loaded, live: string | undefined): ReplayRequest {
   const id = extra['replay-id']
   if (id === undefined || !ID.test(id)) {
     const given = id === undefined ? 'is missing' : `is ${JSON.stringify(id)}`
@@ -101,15 +101,39 @@ function requestOf(
   if (extra.compare && (live === undefined || live === settings.outputTopic)) {
     throw new SluiceError('invalid-config', '--compare needs --live-topic, the output of the live group')
   }
-  const named = sources.deadLetterTopic !== 'default'
   return {
     id,
-    settings: named ? settings : { ...settings, deadLetterTopic: `${settings.outputTopic}.dlq` },
+    settings: settingsOf(settings, sources),
     from: parseLogPosition('--from', extra.from ?? 'earliest'),
     to: parseLogPosition('--to', extra.to ?? 'latest'),
     version: settings.modelVersion,
     force: extra.force === true,
     compareWith: extra.compare ? live : undefined,
+  }
+}
+
+/** What nobody has set fits a replay: dead letters that are its own, and transactions that nobody waits for, the larger the better. */
+function settingsOf(settings: Loaded['settings'], sources: Loaded['sources']): Loaded['settings'] {
+  const isDefault = (key: keyof Loaded['sources']) => sources[key] === 'default'
+  const { outputTopic, deadLetterTopic, maxInFlightRecords, maxInFlightRecordsTotal } = settings
+  const larger = isDefault('maxInFlightRecords') && isDefault('maxInFlightRecordsTotal') ? LARGER : 1
+  return {
+    ...settings,
+    deadLetterTopic: isDefault('deadLetterTopic') ? `${outputTopic}.dlq` : deadLetterTopic,
+    maxInFlightRecords: larger * maxInFlightRecords,
+    maxInFlightRecordsTotal: larger * maxInFlightRecordsTotal,
+  }
+}
+
+/** Times as many records in flight as a worker has; their memory is bounded as there. */
+const LARGER = 4
+
+/** Whoever is to be slow leaves the processors to the others, too. */
+function stepBack(): void {
+  try {
+    setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
+  } catch {
+    // Not allowed here: it is slow all the same.
   }
 }
 
