@@ -4,7 +4,7 @@ import { COMPARED } from './core/comparison.ts'
 import type { OutputSpec } from './core/model.ts'
 import type { RecordBatch } from './core/record-batch.ts'
 import { isScalar } from './core/rows.ts'
-import { stableEndOffsets, startOffsets } from './kafka/log-offsets.ts'
+import { endOffsets, startOffsets } from './kafka/log-offsets.ts'
 import { TopicScan } from './kafka/topic-scan.ts'
 import { type Agreement, Agreements } from './replay/agreement.ts'
 import { topicViewOf } from './topic-views.ts'
@@ -17,6 +17,9 @@ export interface ReplayAgreement {
   readonly missing: number
   readonly classes: readonly Agreement[]
 }
+
+/** For transactions of the replay that end; those of others, which may stay open, are not waited for longer. */
+const PATIENCE_MS = 5_000
 
 const HEADERS = ['replay-id', COMPARED.version, COMPARED.prediction, COMPARED.differs].map(name => Buffer.from(name))
 
@@ -31,14 +34,15 @@ export async function readAgreement(
   clock: Clock,
 ): Promise<ReplayAgreement> {
   const view = await topicViewOf(cluster, topic, clock)
-  const [start, ends] = await Promise.all([startOffsets(view), stableEndOffsets(view)])
+  // Not the stable end: what the group's offsets say is committed may be readable a little later.
+  const [start, ends] = await Promise.all([startOffsets(view), endOffsets(view)])
   const agreements = new Agreements()
   const field = classFieldOf(outputs)
   const accept = (batch: RecordBatch) => {
     for (let index = 0; index < batch.count; index++) count(batch, index)
     batch.lease?.letGo()
   }
-  await new TopicScan({ ...view, start, accept }).readTo(ends, { patienceMs: Number.POSITIVE_INFINITY })
+  await new TopicScan({ ...view, start, accept }).readTo(ends, { patienceMs: PATIENCE_MS })
   const { all: classes, missing } = agreements
   const sum = (of: 'compared' | 'different') => classes.reduce((total, agreement) => total + agreement[of], 0)
   return { compared: sum('compared'), different: sum('different'), missing, classes }

@@ -65,4 +65,10 @@ export const ROLLOUT_FAULTS: readonly Fault[] = [
     what: 'the same changes, with two I/O threads in each of the two workers',
     env: { ...ROLLOUT.env, IO_THREADS: '2' },
   },
+  {
+    ...ROLLOUT,
+    name: 'rollout-loaded',
+    what: 'the same changes under full load: ten times the records',
+    recordsPerSecond: 15_000,
+  },
 ]
