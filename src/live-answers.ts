@@ -12,7 +12,7 @@ import type { TensorColumn } from './core/tensor.ts'
 import type { TopicView } from './kafka/log-offsets.ts'
 import { stableEndOffsets, startOffsets } from './kafka/log-offsets.ts'
 import { TopicScan } from './kafka/topic-scan.ts'
-import { outputDifference } from './models/verification.ts'
+import { asGolden, outputDifference } from './models/verification.ts'
 
 /** What a live version said of a record. */
 interface LiveAnswer {
@@ -40,7 +40,7 @@ export interface LiveAnswersOptions {
 /** Answers that wait for the replay to come to their records. */
 const MOST_WAITING = 20_000
 const AGAIN_MS = 1_000
-const HEADERS = ['source', 'model-version'].map(name => Buffer.from(name))
+const HEADERS = ['source', 'model-version', 'replay-id'].map(name => Buffer.from(name))
 
 /**
  * What the live group said of one input partition, read along beside a replay of it: both are in the order of the input. A
@@ -54,6 +54,8 @@ export class LiveAnswers implements Comparison {
   /** Of the records below, all is known. */
   #knownTo = 0
   #from = 0
+  /** Somebody waits for what was said of records below. */
+  #needed = 0
 
   constructor(options: LiveAnswersOptions) {
     this.#options = options
@@ -65,24 +67,31 @@ export class LiveAnswers implements Comparison {
     this.#reading = new AbortController()
     this.#from = offset
     this.#knownTo = offset
+    this.#needed = offset
     const { signal } = this.#reading
     this.#read(signal, onMore).catch(error => {
       if (!signal.aborted) this.#options.onFailed(error)
     })
   }
 
-  covers(offset: number): boolean {
-    return offset <= this.#knownTo
+  isReady(from: number, to: number): boolean {
+    for (const offset of this.#waiting.keys()) {
+      if (offset >= from) break
+      this.#waiting.delete(offset)
+    }
+    this.#needed = Math.max(this.#needed, to)
+    if (this.#mayRead) this.#taken.notify()
+    return to <= this.#knownTo
   }
 
   compare(offset: number, version: string, outputs: readonly TensorColumn[], row: number): ComparedHeaders | undefined {
-    const answer = this.#take(offset)
+    const answer = this.#waiting.get(offset)
     if (answer?.values === undefined) return undefined
     const { values } = answer
     const spec = this.#options.specs.get(version)!
     const said = unpackRow(spec.outputs, outputs, row)
     const differs = spec.outputs.some(output => {
-      return outputDifference(output, values[output.field], said[output.field], spec.tolerance) !== undefined
+      return outputDifference(output, asGolden(values[output.field]), said[output.field], spec.tolerance) !== undefined
     })
     return {
       [COMPARED.version]: answer.version,
@@ -96,15 +105,9 @@ export class LiveAnswers implements Comparison {
     this.#taken.notify()
   }
 
-  /** And forgets what was said of records before it, which were none for the replay: dead letters, say. */
-  #take(offset: number): LiveAnswer | undefined {
-    const answer = this.#waiting.get(offset)
-    for (const known of this.#waiting.keys()) {
-      if (known > offset) break
-      this.#waiting.delete(known)
-    }
-    if (this.#waiting.size < MOST_WAITING) this.#taken.notify()
-    return answer
+  /** Not while many answers wait for their records, unless the next records wait for more of them. */
+  get #mayRead(): boolean {
+    return this.#waiting.size < MOST_WAITING || this.#knownTo < this.#needed
   }
 
   /** To the end of the live output as it is when the task begins. */
@@ -119,8 +122,8 @@ export class LiveAnswers implements Comparison {
       accept: batch => fetched.push(batch),
       room: async () => {
         await this.#keep(fetched, signal)
-        onMore()
-        while (this.#waiting.size >= MOST_WAITING && !signal.aborted) await this.#taken.wait()
+        setImmediate(onMore)
+        while (!this.#mayRead && !signal.aborted) await this.#taken.wait()
       },
       onTrouble: error => error && this.#options.onTrouble(error.message),
     })
@@ -128,25 +131,29 @@ export class LiveAnswers implements Comparison {
     await this.#keep(fetched, signal)
     if (signal.aborted) return
     this.#knownTo = Number.POSITIVE_INFINITY
-    onMore()
+    setImmediate(onMore)
   }
 
   async #keep(fetched: RecordBatch[], signal: AbortSignal): Promise<void> {
     for (const batch of fetched.splice(0)) {
-      for (let index = 0; index < batch.count && !signal.aborted; index++) await this.#keepOne(batch, index)
+      for (let index = 0; index < batch.count && !signal.aborted; index++) await this.#keepOne(batch, index, signal)
       batch.lease?.letGo()
     }
   }
 
-  async #keepOne(batch: RecordBatch, index: number): Promise<void> {
+  async #keepOne(batch: RecordBatch, index: number, signal: AbortSignal): Promise<void> {
     const { inputTopic, partition } = this.#options
-    const [source = '', version = ''] = headerTexts(batch, index, HEADERS)
+    const [source = '', version = '', replay] = headerTexts(batch, index, HEADERS)
     const prefix = `${inputTopic}/${partition}/`
-    if (!source.startsWith(prefix)) return
+    if (replay !== '' || !source.startsWith(prefix)) return
     const offset = Number(source.slice(prefix.length))
     // What comes twice is behind what is known, and was answered before.
     if (!(offset >= this.#knownTo)) return
-    if (offset >= this.#from) this.#waiting.set(offset, { version, values: await this.#valuesOf(batch, index) })
+    if (offset >= this.#from) {
+      const values = await this.#valuesOf(batch, index)
+      if (signal.aborted) return // it has begun anew meanwhile
+      this.#waiting.set(offset, { version, values })
+    }
     this.#knownTo = offset + 1
   }
 

@@ -10,7 +10,7 @@ import { type RecordBatch, valueBytes } from './core/record-batch.ts'
 import { unpackRow } from './core/rows.ts'
 import { byteLength, type TensorColumn, type TensorSlot, viewOf } from './core/tensor.ts'
 import { createDecoder, createPredictionDecoder } from './formats.ts'
-import { outputDifference } from './models/verification.ts'
+import { asGolden, outputDifference } from './models/verification.ts'
 import { openModel, type ServedModel } from './serving.ts'
 
 /** What came of comparing a prediction with what the model predicts now. */
@@ -178,12 +178,6 @@ export class ModelRerun {
     }
     return encoder
   }
-}
-
-/** An output as golden samples have it: integers beyond 2^53 as digits. */
-function asGolden(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(asGolden)
-  return typeof value === 'bigint' ? String(value) : value
 }
 
 /** Schemas that the worker had and that are gone now: the worker could decode the record all the same. */

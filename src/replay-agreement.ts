@@ -1,12 +1,13 @@
 import { headerTexts } from './audit/header-walker.ts'
-import type { Clock } from './core/clock.ts'
 import { COMPARED } from './core/comparison.ts'
+import type { SluiceError } from './core/errors.ts'
 import type { OutputSpec } from './core/model.ts'
 import type { RecordBatch } from './core/record-batch.ts'
 import { isScalar } from './core/rows.ts'
 import { endOffsets, startOffsets } from './kafka/log-offsets.ts'
 import { TopicScan } from './kafka/topic-scan.ts'
 import { type Agreement, Agreements } from './replay/agreement.ts'
+import type { ReplayTools } from './replay-plan.ts'
 import { topicViewOf } from './topic-views.ts'
 
 /** How a replay and the live group agree, over all of the replay's predictions. */
@@ -31,7 +32,7 @@ const HEADERS = ['replay-id', COMPARED.version, COMPARED.prediction, COMPARED.di
 export async function readAgreement(
   cluster: KafkajsCluster,
   { topic, id, outputs }: { readonly topic: string; readonly id: string; readonly outputs: readonly OutputSpec[] },
-  clock: Clock,
+  { clock, signal, note }: ReplayTools,
 ): Promise<ReplayAgreement> {
   const view = await topicViewOf(cluster, topic, clock)
   // Not the stable end: what the group's offsets say is committed may be readable a little later.
@@ -42,7 +43,12 @@ export async function readAgreement(
     for (let index = 0; index < batch.count; index++) count(batch, index)
     batch.lease?.letGo()
   }
-  await new TopicScan({ ...view, start, accept }).readTo(ends, { patienceMs: PATIENCE_MS })
+  const onTrouble = (error: SluiceError | undefined) => error && note(error.message)
+  const unread = await new TopicScan({ ...view, start, accept, onTrouble }).readTo(ends, {
+    patienceMs: PATIENCE_MS,
+    signal,
+  })
+  if (unread.length > 0) note(`${topic} was not read to its end: the table is not of all.`)
   const { all: classes, missing } = agreements
   const sum = (of: 'compared' | 'different') => classes.reduce((total, agreement) => total + agreement[of], 0)
   return { compared: sum('compared'), different: sum('different'), missing, classes }

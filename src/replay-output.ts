@@ -1,4 +1,4 @@
-import { HeaderWalker } from './audit/header-walker.ts'
+import { headerTexts } from './audit/header-walker.ts'
 import type { Clock } from './core/clock.ts'
 import type { RecordBatch } from './core/record-batch.ts'
 import { stableEndOffsets, startOffsets } from './kafka/log-offsets.ts'
@@ -9,31 +9,29 @@ import { TopicScan } from './kafka/topic-scan.ts'
 const LAST = 100
 const PATIENCE_MS = 500
 
-const [MODEL_NAME, REPLAY_ID] = ['model-name', 'replay-id'].map(name => Buffer.from(name)) as [Buffer, Buffer]
+const HEADERS = ['model-name', 'replay-id'].map(name => Buffer.from(name))
 
-/** Whether the last records of a topic are predictions that no replay has made. False where there is no such topic. */
-export async function holdsLivePredictions(cluster: KafkajsCluster, topic: string, clock: Clock): Promise<boolean> {
+/** What is among the last records of a topic: predictions that no replay has made, and those of which replays. */
+export async function lookAtOutput(
+  cluster: KafkajsCluster,
+  topic: string,
+  clock: Clock,
+): Promise<{ readonly live: boolean; readonly replays: ReadonlySet<string> }> {
+  const replays = new Set<string>()
   const partitions = await partitionCount(cluster, topic)
-  if (partitions === undefined) return false
+  if (partitions === undefined) return { live: false, replays }
   const view = { cluster, topic, partitions, clock }
   const [starts, ends] = await Promise.all([startOffsets(view), stableEndOffsets(view)])
-  let found = false
+  let live = false
   const accept = (batch: RecordBatch) => {
-    for (let i = 0; i < batch.count; i++) found ||= isLive(batch, i)
+    for (let i = 0; i < batch.count; i++) {
+      const [model, replay] = headerTexts(batch, i, HEADERS) as [string, string]
+      if (replay !== '') replays.add(replay)
+      else live ||= model !== ''
+    }
     batch.lease?.letGo()
   }
   const start = ends.map((end, partition) => Math.max(starts[partition]!, end - LAST))
   await new TopicScan({ ...view, start, accept }).readTo(ends, { patienceMs: PATIENCE_MS })
-  return found
-}
-
-function isLive(batch: RecordBatch, index: number): boolean {
-  const walker = new HeaderWalker()
-  walker.enter(batch, index)
-  let predicted = false
-  while (walker.next()) {
-    if (walker.isNamed(REPLAY_ID)) return false
-    predicted ||= walker.isNamed(MODEL_NAME)
-  }
-  return predicted
+  return { live, replays }
 }

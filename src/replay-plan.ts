@@ -4,7 +4,7 @@ import { SluiceError } from './core/errors.ts'
 import { type Log, silentLog } from './core/log.ts'
 import type { LogPosition } from './core/log-position.ts'
 import type { ModelSpec } from './core/model.ts'
-import type { ReplayPosition } from './core/replay.ts'
+import { isSameReplay, type ReplayPosition, type ReplayRange } from './core/replay.ts'
 import { versionsOf } from './core/rollout.ts'
 import type { TimelineRange } from './core/timeline-ranges.ts'
 import type { ConnectionOptions } from './kafka/cluster.ts'
@@ -14,7 +14,7 @@ import { createTopicLike } from './kafka/topics.ts'
 import { openStore } from './models/open-store.ts'
 import { rangesToReplay, timelineOf } from './replay/ranges.ts'
 import { requestTag } from './replay/request-tag.ts'
-import { holdsLivePredictions } from './replay-output.ts'
+import { lookAtOutput } from './replay-output.ts'
 import type { WorkerSettings } from './replica.ts'
 import { RolloutDesk } from './rollout-desk.ts'
 import { readHistory } from './timeline-reading.ts'
@@ -41,7 +41,7 @@ export interface ReplayPlan {
   readonly group: string
   /** By partition. */
   readonly positions: readonly ReplayPosition[]
-  /** Every version that will answer, at least one. */
+  /** Every version that will answer what is left: none where nothing is. */
   readonly versions: readonly ModelSpec[]
   /** As-of only: what answers which offsets, and how far that is known. */
   readonly timeline?: readonly TimelineRange[] | undefined
@@ -75,26 +75,16 @@ export async function planReplay(request: ReplayRequest, tools: ReplayTools): Pr
   requireOwnTopics(request)
   return withCluster(connectionOptions(settings), 'planning the replay', async cluster => {
     const input = await topicViewOf(cluster, inputTopic, clock)
-    const past =
-      request.version === AS_OF ? await readPast(request, tools, groupViewOf(settings.groupId, input)) : undefined
-    const version = request.version ?? (await liveVersion(settings, clock, note))
-    const tag = requestTag({ ...askedFor(request), version })
+    const begun = await committedRanges(group, input)
+    const by =
+      request.version ?? begun.find(mark => mark !== undefined)?.by ?? (await liveVersion(settings, clock, note))
+    const past = by === AS_OF ? await readPast(request, tools, groupViewOf(settings.groupId, input)) : undefined
     if (request.compareWith !== undefined) await requireAlike(input, request.compareWith)
-    const positions = await positionsOf({
-      request,
-      tag,
-      input,
-      group: groupViewOf(group, input),
-      knownTo: past?.knownTo,
-    })
+    const positions = await positionsOf({ request, by, input, begun, knownTo: past?.knownTo })
     const timeline = past && timelineOf(inputTopic, past.ranges, positions)
-    const versions = await inStore(settings, clock, timeline ?? version)
-    if (!request.force && (await holdsLivePredictions(cluster, settings.outputTopic, clock))) {
-      throw new SluiceError(
-        'replay-output',
-        `OUTPUT_TOPIC ${settings.outputTopic} has predictions that are no replay's: it is a live group's.`,
-      )
-    }
+    const versions = await inStore(settings, clock, timeline ?? by)
+    const isNew = begun.every(mark => mark === undefined)
+    if (!request.force) await requireOwnOutput(cluster, request, isNew, clock)
     return { request, group, positions, versions, timeline, knownTo: past?.knownTo }
   })
 }
@@ -157,34 +147,63 @@ async function readPast({ settings }: ReplayRequest, tools: ReplayTools, live: G
   return { ranges, knownTo }
 }
 
+/** What members of the replay have fixed and done, by partition. @throws SluiceError `replay-mismatch` */
+async function committedRanges(
+  group: string,
+  input: TopicView,
+): Promise<((ReplayRange & { readonly done: number }) | undefined)[]> {
+  const committed = await groupViewOf(group, input).committedWithMarks()
+  return committed.map(({ offset, mark }) => {
+    if (offset < 0) return undefined
+    if (mark?.range !== undefined) return { ...mark.range, done: Math.max(offset, mark.range.from) }
+    throw new SluiceError('replay-mismatch', `Group ${group} is used by something that is no replay.`)
+  })
+}
+
 interface PositionsRequest {
   readonly request: ReplayRequest
-  readonly tag: string
+  readonly by: string
   readonly input: TopicView
-  readonly group: GroupView
+  readonly begun: Awaited<ReturnType<typeof committedRanges>>
   readonly knownTo: readonly number[] | undefined
 }
 
 /** Where a partition was begun, its own range counts: whoever fixed it may have seen another end of the log. */
-async function positionsOf({ request, tag, input, group, knownTo }: PositionsRequest): Promise<ReplayPosition[]> {
-  const { from, to } = request
+async function positionsOf({ request, by, input, begun, knownTo }: PositionsRequest): Promise<ReplayPosition[]> {
+  const { from, to, id } = request
+  const same = { request: requestTag(askedFor(request)), by }
+  const stranger = begun.find(mark => mark !== undefined && !isSameReplay(mark, same))
+  if (stranger !== undefined) {
+    const how = stranger.by === by ? 'another range, model, group or topic' : `version ${stranger.by}`
+    throw new SluiceError('replay-mismatch', `Replay ${id} was begun with other options: ${how}.`)
+  }
   const [start, end] = await Promise.all([startOffsets(input), stableEndOffsets(input)])
   const resolved = { from: await resolvePosition(input, from, start), to: await resolvePosition(input, to, end) }
-  const ranges = rangesToReplay({ topic: input.topic, from, to, resolved, log: { start, end }, knownTo })
-  const committed = await group.committedWithMarks()
-  return ranges.map((own, partition) => {
-    const { offset, mark } = committed[partition]!
-    const begun = mark?.range
-    if (offset >= 0 && begun?.request !== tag) {
-      const what = begun === undefined ? 'is used by something that is no replay' : 'was begun with other options'
-      throw new SluiceError(
-        'replay-mismatch',
-        `${replayGroup(request.id)} ${what}: another model, version, range, group or topic.`,
-      )
-    }
-    const { from, to } = begun ?? own
-    return { partition, from, to, request: tag, done: Math.max(offset, from), begun: begun !== undefined }
+  const known = new Set(begun.flatMap((mark, partition) => (mark === undefined ? [] : [partition])))
+  const range = { topic: input.topic, from, to, resolved, log: { start, end }, knownTo, begun: known }
+  return rangesToReplay(range).map((own, partition) => {
+    const mark = begun[partition]
+    return mark === undefined
+      ? { ...own, ...same, partition, done: own.from, begun: false }
+      : { ...mark, partition, begun: true }
   })
+}
+
+async function requireOwnOutput(
+  cluster: KafkajsCluster,
+  { settings: { outputTopic }, id }: ReplayRequest,
+  isNew: boolean,
+  clock: Clock,
+): Promise<void> {
+  const { live, replays } = await lookAtOutput(cluster, outputTopic, clock)
+  if (live) {
+    const message = `OUTPUT_TOPIC ${outputTopic} has predictions that are no replay's: it is a live group's.`
+    throw new SluiceError('replay-output', message)
+  }
+  if (isNew && replays.has(id)) {
+    const message = `OUTPUT_TOPIC ${outputTopic} has predictions of replay ${id}, of which Kafka has forgotten how far it came.`
+    throw new SluiceError('replay-mismatch', message)
+  }
 }
 
 /** What the rollout has live; otherwise what a worker would choose. */

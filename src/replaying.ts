@@ -1,8 +1,8 @@
 import { connectionOptions } from './connection.ts'
 import { SluiceError } from './core/errors.ts'
-import { doneOf, isComplete, lengthOf, type ReplayPosition } from './core/replay.ts'
+import { doneOf, isComplete, isSameReplay, lengthOf, type ReplayPosition } from './core/replay.ts'
 import { within } from './core/waiting.ts'
-import { translate } from './kafka/protocol-errors.ts'
+import type { MarkedOffset } from './kafka/group-view.ts'
 import { Health } from './ops/health.ts'
 import { Metrics } from './ops/metrics.ts'
 import { Probe } from './probe.ts'
@@ -55,7 +55,7 @@ export async function runReplay(plan: ReplayPlan, options: ReplayOptions): Promi
   const startedAt = clock.now()
   const metrics = new Metrics({ release: undefined, process: false })
   let positions = plan.positions
-  if (!isComplete(positions)) {
+  if (!isComplete(positions) && plan.versions.length > 0) {
     await createReplayTopics(plan.request)
     const models: ServedModel[] = []
     try {
@@ -74,10 +74,10 @@ export async function runReplay(plan: ReplayPlan, options: ReplayOptions): Promi
   return plan.request.compareWith === undefined ? outcome : { ...outcome, agreement: await agreementOf(plan, options) }
 }
 
-function agreementOf({ request, versions }: ReplayPlan, { clock }: ReplayTools): Promise<ReplayAgreement> {
+function agreementOf({ request, versions }: ReplayPlan, tools: ReplayTools): Promise<ReplayAgreement> {
   const { settings, id } = request
   return withCluster(connectionOptions(settings), 'comparing', cluster =>
-    readAgreement(cluster, { topic: settings.outputTopic, id, outputs: versions[0]!.outputs }, clock),
+    readAgreement(cluster, { topic: settings.outputTopic, id, outputs: versions[0]?.outputs ?? [] }, tools),
   )
 }
 
@@ -105,7 +105,7 @@ async function replayAll(
     replay: { ...jobOf(plan, options), comparison: comparing && (partition => comparing.of(partition)) },
   })
   const ended = new AbortController()
-  const watching = watch(plan, options, AbortSignal.any([signal, ended.signal])).finally(() => complete.abort())
+  const watching = watch(plan, options, ended.signal).finally(() => complete.abort())
   watching.catch(() => {})
   try {
     await run.serve(AbortSignal.any([signal, complete.signal]))
@@ -127,10 +127,10 @@ async function openComparing(
   return Comparing.open({ settings, live, specs: models.map(({ spec }) => spec), clock, log, onFailed })
 }
 
-/** A group of its own, which stops where it would lose something; with a rate, little in flight, so that fetches are small. */
+/** A group of its own, exactly once whatever the live one does; with a rate, little in flight, so that fetches are small. */
 function settingsOf({ group, request }: ReplayPlan, { recordsPerSecond }: ReplayOptions): WorkerSettings {
   const { settings } = request
-  const own = { ...settings, groupId: group, onOffsetLoss: 'stop', ioThreads: 1 } as const
+  const own = { ...settings, groupId: group, processingGuarantee: 'exactly-once', ioThreads: 1 } as const
   if (recordsPerSecond === undefined) return own
   const inFlight = Math.max(LEAST_IN_FLIGHT, Math.ceil(recordsPerSecond * IN_FLIGHT_SECONDS))
   return { ...own, maxInFlightRecords: Math.min(settings.maxInFlightRecords, inFlight) }
@@ -140,13 +140,14 @@ const IN_FLIGHT_SECONDS = 0.2
 const LEAST_IN_FLIGHT = 100
 
 function jobOf({ request, positions, timeline, knownTo }: ReplayPlan, { recordsPerSecond }: ReplayOptions): ReplayJob {
-  const ranges = positions.map(({ from, to, request }) => ({ from, to, request }))
+  const ranges = positions.map(({ from, to, request, by }) => ({ from, to, request, by }))
   return { id: request.id, ranges, timeline, knownTo, recordsPerSecond }
 }
 
 /**
- * Looks at the group's offsets until all partitions are done, or until it is told to stop. Brokers that are away are asked
- * again: it is the tasks' affair to be troubled.
+ * Looks at the group's offsets until all partitions are done, or until it is told to stop, and then once more. Brokers that are
+ * away are asked again: it is the tasks' affair to be troubled.
+ * @throws SluiceError `replay-mismatch` where another replay of the same name was begun at the same time
  */
 async function watch(
   plan: ReplayPlan,
@@ -154,35 +155,41 @@ async function watch(
   signal: AbortSignal,
 ): Promise<readonly ReplayPosition[]> {
   const { clock, onProgress } = options
-  const { inputTopic } = plan.request.settings
+  const { settings } = plan.request
   let positions = plan.positions
-  return withCluster(connectionOptions(plan.request.settings), 'watching the replay', async cluster => {
-    const group = groupViewOf(plan.group, await topicViewOf(cluster, inputTopic, clock))
-    for (;;) {
-      const last = signal.aborted
-      positions = (await lookAgain(() => group.committedWithMarks())).map(({ offset, mark }, partition) => {
-        const known = positions[partition]!
-        const range = mark?.range
-        return range === undefined ? known : { partition, ...range, done: Math.max(offset, range.from), begun: true }
+  for (;;) {
+    try {
+      return await withCluster(connectionOptions(settings), 'watching the replay', async cluster => {
+        const group = groupViewOf(plan.group, await topicViewOf(cluster, settings.inputTopic, clock))
+        for (;;) {
+          const last = signal.aborted
+          positions = movedOn(plan, positions, await group.committedWithMarks())
+          onProgress(doneOf(positions), lengthOf(positions))
+          if (last || isComplete(positions)) return positions
+          await clock.sleep(LOOK_EVERY_MS, signal)
+        }
       })
-      onProgress(doneOf(positions), lengthOf(positions))
-      if (last || isComplete(positions)) return positions
+    } catch (error) {
+      if (!(error instanceof SluiceError) || error.response !== 'retry') throw error
+      if (signal.aborted) return positions
       await clock.sleep(LOOK_EVERY_MS, signal)
     }
-  })
-
-  async function lookAgain<T>(look: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await look()
-      } catch (error) {
-        const trouble = translate(error, 'asking for the offsets of the replay', 'broker-unreachable')
-        const passes = trouble instanceof SluiceError && trouble.response === 'retry'
-        if (signal.aborted || !passes) throw trouble
-        await clock.sleep(LOOK_EVERY_MS, signal)
-      }
-    }
   }
+}
+
+function movedOn(
+  { request }: ReplayPlan,
+  positions: readonly ReplayPosition[],
+  committed: readonly MarkedOffset[],
+): ReplayPosition[] {
+  return positions.map(known => {
+    const { offset, mark } = committed[known.partition] ?? { offset: -1, mark: undefined }
+    const range = mark?.range
+    if (range === undefined) return known
+    if (isSameReplay(range, known)) return { ...known, ...range, done: Math.max(offset, range.from), begun: true }
+    const message = `Another replay ${request.id}, with other options, was begun at the same time. Choose another id.`
+    throw new SluiceError('replay-mismatch', message)
+  })
 }
 
 function outcomeOf(

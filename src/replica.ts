@@ -2,7 +2,7 @@ import { createCommitter, type ReplayPart, shadowTopicOf } from './committing.ts
 import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
 import type { Comparison } from './core/comparison.ts'
-import { asSluiceError, type SluiceError } from './core/errors.ts'
+import { asSluiceError, SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
 import type { TimelineRange } from './core/timeline-ranges.ts'
 import { Fetcher } from './kafka/fetcher.ts'
@@ -302,7 +302,7 @@ export class Replica {
   }
 
   #createMembership(): Membership {
-    const { settings, tools, links } = this.#options
+    const { settings, tools, links, replay, onFailed } = this.#options
     return new Membership({
       tools: links.tools,
       groupId: settings.groupId,
@@ -313,6 +313,8 @@ export class Replica {
       log: tools.log,
       onAssigned: assignment => {
         tools.metrics.rebalanced()
+        const stranger = assignment.partitions.find(partition => partition >= (replay?.ranges.length ?? Infinity))
+        if (stranger !== undefined) return onFailed(notPlanned(settings.inputTopic, stranger))
         this.#assignment = assignment
         this.#options.onJoined?.(assignment.generationId, assignment.memberId)
         this.#followAssignment()
@@ -325,5 +327,10 @@ export class Replica {
 /** From one look for the topic of the shadows to the next; after it was refused. */
 const BETWEEN_LOOKS_MS = 5_000
 const REFUSED_SHADOWS_MS = 60_000
+
+function notPlanned(topic: string, partition: number): SluiceError {
+  const message = `${topic} has got more partitions since the replay was planned: ${partition} is not among them.`
+  return new SluiceError('replay-range', message)
+}
 
 const conditionOf = (partition: number) => `partition-${partition}`

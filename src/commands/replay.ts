@@ -30,7 +30,7 @@ goes on. Several processes with the same command share the work.
   --force            also where OUTPUT_TOPIC has predictions of a live group
   --json             print the summary as JSON
 
-Records that cannot be predicted go to DEAD_LETTER_TOPIC, OUTPUT_TOPIC.dlq unless given. Topics that are missing are made.
+Records that cannot be predicted go to OUTPUT_TOPIC.dlq, or where --dead-letter-topic says. Topics that are missing are made.
 
 Example:
   sluice replay --replay-id audit-7 --input-topic iris-features --output-topic iris-replayed --model-name iris-classifier \\
@@ -119,7 +119,8 @@ function settingsOf(settings: Loaded['settings'], sources: Loaded['sources']): L
   const larger = isDefault('maxInFlightRecords') && isDefault('maxInFlightRecordsTotal') ? LARGER : 1
   return {
     ...settings,
-    deadLetterTopic: isDefault('deadLetterTopic') ? `${outputTopic}.dlq` : deadLetterTopic,
+    // That of the environment is the live group's.
+    deadLetterTopic: sources.deadLetterTopic === 'option' ? deadLetterTopic : `${outputTopic}.dlq`,
     maxInFlightRecords: larger * maxInFlightRecords,
     maxInFlightRecordsTotal: larger * maxInFlightRecordsTotal,
   }

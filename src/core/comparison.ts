@@ -7,8 +7,11 @@ export interface Comparison {
    * @param onMore is told when more is known of what was said before
    */
   begin(offset: number, onMore: () => void): void
-  /** Whether all is known that was said of records below `offset`. */
-  covers(offset: number): boolean
+  /**
+   * Whether all is known that was said of records from offset `from` to before `to`; if not, it will be. What was said of records
+   * below `from` is not asked for any more.
+   */
+  isReady(from: number, to: number): boolean
   /**
    * Compares row `row` of `outputs`, which `version` says of the record at `offset`; offsets rise.
    * @returns headers that say what came of it; undefined where nothing was said of the record before

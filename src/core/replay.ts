@@ -4,6 +4,13 @@ export interface ReplayRange {
   readonly to: number
   /** Twelve hexadecimal digits of all that was asked for: those who share a replay were asked for the same. */
   readonly request: string
+  /** The version that answers, or `as-of`. */
+  readonly by: string
+}
+
+/** Whether two members of a replay do the same. */
+export function isSameReplay(a: Pick<ReplayRange, 'request' | 'by'>, b: Pick<ReplayRange, 'request' | 'by'>): boolean {
+  return a.request === b.request && a.by === b.by
 }
 
 /** How far a replay is with one partition. */
@@ -25,7 +32,7 @@ export function doneOf(positions: readonly ReplayPosition[]): number {
   return positions.reduce((sum, { from, to, done }) => sum + Math.max(0, Math.min(done, to) - from), 0)
 }
 
-/** Whether every partition was begun and has reached its end. */
+/** Whether every partition that has anything to read was begun and has reached its end. */
 export function isComplete(positions: readonly ReplayPosition[]): boolean {
-  return positions.every(({ begun, done, to }) => begun && done >= to)
+  return positions.every(({ begun, from, done, to }) => from >= to || (begun && done >= to))
 }

@@ -96,6 +96,8 @@ export interface FetchTarget {
   readonly position: number | undefined
   /** How much is wanted from there: what exceeds it is fetched again when there is room. Undefined when `position` is. */
   readonly room: Room | undefined
+  /** Nothing more is to be asked for just now; what was asked for before is welcome. */
+  readonly held?: boolean
   /** Takes what was fetched from exactly `position`, be it nothing; synchronous, keeps the batches. */
   accept(fetched: FetchedRecords): void
   /** The position cannot be read (out of range, a corrupt batch): the task decides. */

@@ -42,10 +42,10 @@ export class AtLeastOnceCommitter implements Committer {
     const pinned = await start.pinFirstOffset()
     this.#identity = await this.#newIdentity()
     this.#sender.reset()
-    const { offset, committed, settled, serving, end } = await start.position()
+    const { offset, committed, settled, serving, ...range } = await start.position()
     this.output.resume(serving)
     if (!settled) await this.#commitOffset(offset, serving)
-    return { offset, committed: committed && !pinned, end }
+    return { ...range, offset, committed: committed && !pinned }
   }
 
   async commit(nextOffset: number): Promise<void> {

@@ -68,6 +68,7 @@ export class FetchPlan {
   wantedFrom(nodeId: number): Wanted[] {
     const wanted: Wanted[] = []
     for (const target of this.#targets.values()) {
+      if (target.held) continue
       const { position, room } = target
       const log = this.#options.logs.get(target.partition)
       if (position === undefined || room === undefined || log === undefined) continue

@@ -154,6 +154,7 @@ export class KafkaOutputWriter implements OutputWriter {
     headers.add('error-code', fault.code).add('error-message', fault.message).add('error-stage', stage)
     headers.add('failed-at', new Date(this.#options.clock.wallTime()).toISOString())
     if (model !== undefined) headers.add('model-name', model.name).add('model-version', model.version)
+    if (this.#options.replayId !== undefined) headers.add('replay-id', this.#options.replayId)
     headers.addSource(batch.topic, batch.partition, digits)
     const value = valueBytes(batch, index)
     const length = value?.length ?? 0

@@ -1,6 +1,6 @@
 import { SluiceError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import type { ReplayRange } from '../core/replay.ts'
+import { isSameReplay, type ReplayRange } from '../core/replay.ts'
 import { FencedError, type StartPosition } from '../core/transaction.ts'
 import { type Coordinator, connectionOf } from './coordinator.ts'
 import { endOfEpoch } from './leader-epochs.ts'
@@ -132,7 +132,7 @@ export class StartPolicy {
       ;[committed, log] = await Promise.all([this.#committed(), this.#logState()])
     }
     const mark = committed === undefined ? undefined : parseMark(committed.metadata)
-    this.#range = this.#rangeOf(mark)
+    this.#range = this.#rangeOf(committed, mark)
     const loss = await this.#lossOf(committed, mark, log)
     if (loss !== undefined) this.#accept(loss)
     const offset = loss?.resumeAt ?? committed!.offset
@@ -140,7 +140,8 @@ export class StartPolicy {
     this.#options.logs.set(this.#options.partition, new PartitionLog(log.topicId, offset, log.end, epoch))
     const settled = loss === undefined && mark !== undefined
     const serving = loss === undefined && mark?.serving !== undefined ? { serving: mark.serving } : {}
-    return { offset, committed: loss === undefined, settled, end: this.#range?.to, ...serving }
+    const end = this.#range === undefined ? {} : { end: this.#range.to }
+    return { offset, committed: loss === undefined, settled, ...end, ...serving }
   }
 
   /** The connection to the group's coordinator over which the group's offset was read last. */
@@ -195,14 +196,16 @@ export class StartPolicy {
    * What a replay reads of the partition.
    * @throws SluiceError `replay-mismatch` where something else was begun under this name; `replay-range`
    */
-  #rangeOf(mark: OffsetMark | undefined): ReplayRange | undefined {
+  #rangeOf(committed: CommittedOffset | undefined, mark: OffsetMark | undefined): ReplayRange | undefined {
     const { range, knownTo = Number.POSITIVE_INFINITY, groupId, topic, partition } = this.#options
+    // Without an offset there is a loss to tell of.
+    if (range === undefined || committed === undefined) return range ?? mark?.range
     const marked = mark?.range
-    if (range !== undefined && marked?.request !== range.request) {
+    if (marked === undefined || !isSameReplay(marked, range)) {
       const what = marked === undefined ? 'by something else than a replay' : 'for another model, range or output'
       throw new SluiceError('replay-mismatch', `Group ${groupId} has read ${topic}/${partition} ${what}.`)
     }
-    if (range === undefined || marked === undefined || marked.to <= knownTo) return marked
+    if (marked.to <= knownTo) return marked
     const message = `Another replica reads ${topic}/${partition} up to ${marked.to}; the timeline was read up to ${knownTo} here.`
     throw new SluiceError('replay-range', `${message} Start this one again.`)
   }
@@ -243,7 +246,7 @@ export class StartPolicy {
 
   #startAt(bounds: LogBounds): number {
     const { range } = this.#options
-    if (range !== undefined) return range.from
+    if (range !== undefined) return Math.max(range.from, bounds.start)
     return this.#options.startFrom === 'earliest' ? bounds.start : bounds.stable
   }
 

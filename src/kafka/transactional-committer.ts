@@ -38,12 +38,12 @@ export class TransactionalCommitter implements Committer {
     this.output.discard()
     const pinned = await start.pinFirstOffset()
     await this.#initialiseProducer()
-    const { offset, committed, settled, serving, end } = await start.position()
+    const { offset, committed, settled, serving, ...range } = await start.position()
     this.#hearsay = true
     this.output.resume(serving)
     if (!settled) await this.#send([], offset, serving)
     this.#committed = offset
-    return { offset, committed: committed && !pinned, end }
+    return { ...range, offset, committed: committed && !pinned }
   }
 
   /**

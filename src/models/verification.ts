@@ -142,3 +142,9 @@ function mismatch(spec: ModelSpec, index: number, problem: string): SluiceError 
 function titleOf(spec: ModelSpec): string {
   return `model "${spec.name}", version "${spec.version}"`
 }
+
+/** An output as golden samples have it: integers beyond 2^53 as digits. */
+export function asGolden(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(asGolden)
+  return typeof value === 'bigint' ? String(value) : value
+}

@@ -92,7 +92,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
       try {
         await this.#initialise()
         await this.#run.commits.run(this)
-        end = { how: this.#state === 'RUNNING' && this.#atLast ? 'complete' : 'closed' }
+        end = { how: this.#run.commits.committedOffset >= this.#last ? 'complete' : 'closed' }
       } catch (error) {
         end = this.#endAfter(error)
       }
@@ -131,13 +131,16 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   get room(): Room | undefined {
     // After a failure the run is about to be dropped: nobody would take what a fetch brings.
     if (this.#state !== 'RUNNING' || this.#failure !== undefined || this.#atLast) return undefined
-    if (this.#options.rate?.open === false) return undefined
     const { room } = this.#run.commits.holding
     if (this.#paused === (room !== undefined)) {
       this.#paused = room === undefined
       this.#options.telemetry.paused(this.#paused)
     }
     return room
+  }
+
+  get held(): boolean {
+    return this.#options.rate?.open === false
   }
 
   accept(fetched: FetchedRecords): void {
@@ -295,7 +298,9 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   /** Whether the next part is done and may be written: see the class. */
   #mayEmit({ parts, emitting, commits }: TaskRun): boolean {
     const head = parts[0]
-    if (head?.done !== true || this.#options.comparison?.covers(head.endOffset) === false) return false
+    if (head?.done !== true) return false
+    const from = offsetOf(head.queued.batch, head.from)
+    if (this.#options.comparison?.isReady(from, head.endOffset) === false) return false
     return head.serving === emitting || !commits.pending
   }
 

@@ -17,6 +17,8 @@ export interface RangeRequest {
   readonly log: { readonly start: Offsets; readonly end: Offsets }
   /** By partition: who answered is known below it. Left out where that does not matter. */
   readonly knownTo?: Offsets | undefined
+  /** Partitions whose range is fixed already: nothing has to be there of them any more. */
+  readonly begun?: ReadonlySet<number> | undefined
 }
 
 /**
@@ -25,20 +27,29 @@ export interface RangeRequest {
  * @throws SluiceError `replay-range`
  */
 export function rangesToReplay(request: RangeRequest): { from: number; to: number }[] {
-  const { topic, from, to, resolved, log, knownTo } = request
+  const { topic, from, to, resolved, log, knownTo, begun } = request
+  requireOrder(from, to)
   requirePartitions(topic, [from, to], log.start.length)
   return log.start.map((start, partition) => {
     const end = Math.min(log.end[partition]!, knownTo?.[partition] ?? Number.POSITIVE_INFINITY)
     const first = resolved.from[partition]!
     const last = resolved.to[partition]!
     const what = `${topic}/${partition}`
-    if (from.kind === 'offsets' && first < start && from.offsets.has(partition)) {
+    const named = (position: LogPosition) =>
+      position.kind === 'offsets' && position.offsets.has(partition) && !begun?.has(partition)
+    if (named(from) && first < start) {
       throw new SluiceError('replay-range', `--from names offset ${first} of ${what}, which begins at ${start}.`)
     }
-    if (to.kind === 'offsets' && last > end && to.offsets.has(partition)) {
+    if (named(to) && last > end) {
       const why =
         last > log.end[partition]! ? `which ends at ${end}` : `of which the group has answered what lies below ${end}`
       throw new SluiceError('replay-range', `--to names offset ${last} of ${what}, ${why}.`)
+    }
+    if (named(from) && first > Math.min(last, end)) {
+      throw new SluiceError(
+        'replay-range',
+        `--from names offset ${first} of ${what}, but the range ends at ${Math.min(last, end)}.`,
+      )
     }
     const upTo = Math.min(last, end)
     return { from: Math.min(Math.max(first, start), Math.max(upTo, start)), to: Math.max(upTo, start) }
@@ -46,7 +57,7 @@ export function rangesToReplay(request: RangeRequest): { from: number; to: numbe
 }
 
 /**
- * The part of a timeline that answers these offsets.
+ * The part of a timeline that answers what is left of these offsets.
  * @throws SluiceError `replay-range` where it begins later
  */
 export function timelineOf(
@@ -54,7 +65,7 @@ export function timelineOf(
   timeline: readonly TimelineRange[],
   positions: readonly ReplayPosition[],
 ): TimelineRange[] {
-  return positions.flatMap(({ partition, from, to }) => {
+  return positions.flatMap(({ partition, done: from, to }) => {
     if (from >= to) return []
     const known = timeline.filter(range => range.partition === partition)
     const first = known[0]?.from
@@ -65,6 +76,11 @@ export function timelineOf(
     }
     return known.filter(range => range.from < to && (range.to ?? Number.POSITIVE_INFINITY) > from)
   })
+}
+
+function requireOrder(from: LogPosition, to: LogPosition): void {
+  if (from.kind !== 'time' || to.kind !== 'time' || from.timestamp < to.timestamp) return
+  throw new SluiceError('replay-range', '--from is not before --to.')
 }
 
 function requirePartitions(topic: string, asked: readonly LogPosition[], partitions: number): void {

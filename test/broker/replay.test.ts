@@ -42,12 +42,11 @@ async function outcomeOf(bed: Testbed, output: string, id: string) {
   const [inputs, replayed, deadLetters] = await Promise.all(
     [bed.input, output, `${output}.dlq`].map(topic => readTopic(topic)),
   )
-  for (const record of replayed!) assert.equal(headerText(record, 'replay-id'), id)
-  const predictions = replayed!.map(record => ({
-    ...record,
-    headers: record.headers.filter(([name]) => name !== 'replay-id'),
-  }))
-  return { inputs: inputs!, predictions, deadLetters: deadLetters! }
+  const without = (record: LogRecord) => {
+    assert.equal(headerText(record, 'replay-id'), id)
+    return { ...record, headers: record.headers.filter(([name]) => name !== 'replay-id') }
+  }
+  return { inputs: inputs!, predictions: replayed!.map(without), deadLetters: deadLetters!.map(without) }
 }
 
 const auditOf = ({ inputs, predictions, deadLetters }: Awaited<ReturnType<typeof outcomeOf>>): Audit =>

@@ -13,14 +13,17 @@ test('a mark reads as it was written', () => {
       leaderEpoch: fc.nat(),
       lost: fc.constant(true),
       serving: digits,
-      range: fc.record({ request: digits, from: fc.maxSafeNat(), to: fc.maxSafeNat() }, { noNullPrototype: true }),
+      range: fc.record(
+        { request: digits, from: fc.maxSafeNat(), to: fc.maxSafeNat(), by: fc.stringMatching(/^[\w.-]{1,9}$/) },
+        { noNullPrototype: true },
+      ),
     },
     { requiredKeys: ['topicId'], noNullPrototype: true },
   )
   fc.assert(
     fc.property(marks, mark => {
       const written = formatMark(mark)
-      assert.ok(written.length <= 145, written)
+      assert.ok(written.length <= 160, written)
       assert.deepEqual(parseMark(written), mark)
     }),
     propertyOptions,
@@ -30,8 +33,8 @@ test('a mark reads as it was written', () => {
 test('it is in words that a person who lists the offsets of a group understands', () => {
   assert.equal(formatMark({ topicId: ID, leaderEpoch: 12 }), `sluice topic-id=${ID} leader-epoch=12`)
   assert.equal(formatMark({ topicId: ID, lost: true }), `sluice lost topic-id=${ID}`)
-  const range = { request: '0123456789ab', from: 17, to: 101 }
-  assert.equal(formatMark({ topicId: ID, range }), `sluice topic-id=${ID} replay=0123456789ab:17-101`)
+  const range = { request: '0123456789ab', from: 17, to: 101, by: 'as-of' }
+  assert.equal(formatMark({ topicId: ID, range }), `sluice topic-id=${ID} replay=0123456789ab:17-101:as-of`)
 })
 
 test('the stand-in of former releases is still known as one', () => {

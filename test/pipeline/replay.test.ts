@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SluiceError } from '../../src/core/errors.ts'
-import { settle } from './fake-clock.ts'
+import { RateLimit } from '../../src/pipeline/rate-limit.ts'
+import { FakeClock, settle } from './fake-clock.ts'
 import { batchOf, fetched, range } from './fake-codec.ts'
-import { servingBy, TaskHarness } from './task-harness.ts'
+import { Bench, servingBy, TaskHarness } from './task-harness.ts'
 import { answers, finish, versionOf } from './versions.ts'
 
 /** A task that is to read offsets below `end`. */
@@ -69,6 +70,30 @@ test('a failure before the end begins anew, and nothing is left out', async () =
   )
 })
 
+test('one that is aborted after its last fetch is closed, not complete: what was in flight is not committed', async () => {
+  const harness = await replaying(5)
+  await harness.fetch(5)
+  harness.task.abort()
+  await settle()
+  assert.deepEqual(harness.end, { how: 'closed' })
+  assert.equal(harness.committer.start, 0)
+})
+
+test('while the rate is used up nothing more is asked for, and what was asked for is taken', async () => {
+  let opened = 0
+  const clock = new FakeClock()
+  const rate = new RateLimit(100, clock, () => opened++)
+  const harness = await new TaskHarness({ rate, bench: new Bench({ clock }) }).serve()
+  assert.equal(harness.task.held, false)
+  rate.take(50)
+  assert.equal(harness.task.held, true)
+  assert.equal(harness.task.position, 0, 'an answer that is under way still fits')
+  await harness.fetch(1)
+  assert.equal(harness.task.position, 1)
+  await clock.advance(510)
+  assert.deepEqual([harness.task.held, opened], [false, 1])
+})
+
 test('one that is drained before its end is closed, not complete', async () => {
   const harness = await replaying(5)
   await harness.fetch(2)
@@ -104,7 +129,7 @@ test('a prediction that is to be compared waits until it is known what was said 
       begun.push(offset)
       more = onMore
     },
-    covers: (offset: number) => offset <= known,
+    isReady: (_from: number, to: number) => to <= known,
     compare: (offset: number) => {
       compared.push(offset)
       return undefined

@@ -23,11 +23,18 @@ describe('the range of a replay', () => {
     ])
   })
 
-  it('is empty where it ends before it begins', () => {
-    assert.deepEqual(ranges('2026-01-02', '2026-01-01', { from: [60, 50], to: [20, 0] }), [
-      [20, 20],
-      [0, 0],
+  it('is empty where nothing lies in it', () => {
+    assert.deepEqual(ranges('2026-01-01', '2026-01-02', { from: [60, 50], to: [60, 50] }), [
+      [60, 60],
+      [50, 50],
     ])
+  })
+
+  it('must end after it begins', () => {
+    const swapped = () => ranges('2026-01-02', '2026-01-01', { from: [60, 50], to: [20, 0] })
+    assert.throws(swapped, /--from is not before --to/)
+    const beyond = () => ranges('offset:0=101', 'latest', { from: [101, 0], to: [100, 50] })
+    assert.throws(beyond, /offset 101 of in\/0, but the range ends at 100/)
   })
 
   it('ends where nobody knows who answered', () => {
@@ -53,7 +60,7 @@ describe('the timeline of a replay', () => {
     return { partition, from, to, plan, sha256: {}, model: 'iris', revision: 1, since: 0 }
   }
   const position = (partition: number, from: number, to: number): ReplayPosition => {
-    return { partition, from, to, request: 'r', done: from, begun: false }
+    return { partition, from, to, request: 'r', by: 'as-of', done: from, begun: false }
   }
   const timeline = [
     entry(0, 10, 40, '1'),
