@@ -8,7 +8,7 @@ import type { InputSpec } from '../core/model.ts'
 import { packObject } from '../core/rows.ts'
 import type { TensorColumn } from '../core/tensor.ts'
 import { invalid, using } from './errors.ts'
-import { type FeatureCells, featureColumns, findFeature, parseCell } from './text-cells.ts'
+import { type FeatureCells, featureColumns, findFeature, parseArray, parseCell } from './text-cells.ts'
 
 /** Of one chunk. */
 const MOST_ROWS = 4096
@@ -180,7 +180,7 @@ class CsvChunk implements RowChunk {
       const at = header.indexOf(name)
       const column = columns[at]!
       const cell = this.#rows[index]![at]!
-      return column.type === 'any' || column.array ? cell || null : parseCell(cell, column.type)
+      return column.array ? parseArray(cell) : parseCell(cell, column.type === 'any' ? 'string' : column.type)
     })
   }
 

@@ -22,9 +22,18 @@ export function keptType(type: ElementType): ElementType {
 export function featureColumns(inputs: readonly InputSpec[], rest: FileColumn['type']): (name: string) => FileColumn {
   const columns = new Map<string, FileColumn>()
   for (const { type, features } of inputs) {
-    for (const { name, array } of features) columns.set(name, { name, type: keptType(type), array })
+    for (const { name, array, length } of features) {
+      columns.set(name, { name, type: keptType(type), array })
+      for (let e = 0; array && e < length; e++) {
+        columns.set(elementName(name, e), { name: elementName(name, e), type: keptType(type), array: false })
+      }
+    }
   }
   return name => columns.get(name) ?? { name, type: rest, array: false }
+}
+
+function elementName(feature: string, element: number): string {
+  return `${feature}[${element}]`
 }
 
 /** The value of a cell that is one of `type`: null where it is empty, the text itself where it is no such value. */
@@ -78,7 +87,7 @@ export function findFeature(
     const parse = array ? parseArray : (cell: string) => parseCell(cell, type)
     return (cells, into) => placeFeature(into, name, parse(cells[at]!))
   }
-  const names = array ? Array.from({ length }, (_, e) => `${name}[${e}]`) : [name]
+  const names = array ? Array.from({ length }, (_, e) => elementName(name, e)) : [name]
   const places = names.map(each => header.indexOf(each))
   const missing = places.indexOf(-1)
   if (missing < 0) {
@@ -90,8 +99,8 @@ export function findFeature(
   return feature.default === undefined ? `it has no column "${names[missing]}"` : undefined
 }
 
-/** The text of a JSON array, as its values. */
-function parseArray(cell: string): unknown {
+/** The values of a JSON array: null where the cell is empty, the text itself where it is no array. */
+export function parseArray(cell: string): unknown {
   if (cell === '') return null
   try {
     const values: unknown = JSON.parse(cell)
