@@ -1,4 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises'
+import { allocateCheckable } from '../core/float-check.ts'
 import { using } from './errors.ts'
 
 /** Bytes that are read at once. */
@@ -49,7 +50,7 @@ export class FileWindows {
   async next(least = 1): Promise<Window> {
     const left = this.#left
     const size = Math.max(WINDOW_BYTES, left.length + least)
-    const buffer = (size === WINDOW_BYTES ? this.#free.pop() : undefined) ?? Buffer.allocUnsafeSlow(size)
+    const buffer = (size === WINDOW_BYTES ? this.#free.pop() : undefined) ?? allocateCheckable(size)
     left.copy(buffer)
     this.#left = Buffer.alloc(0)
     const end = await using(this.path, 'read', () => this.#fill(buffer, left.length))
