@@ -22,7 +22,9 @@ export class FileWindows {
   position = 0
   readonly #handle: FileHandle
   readonly #free: Buffer[] = []
-  #left: Buffer = Buffer.alloc(0)
+  /** The buffer of the next window, and what it begins with. */
+  #next: Buffer | undefined
+  #left = 0
 
   private constructor(path: string, handle: FileHandle, size: number) {
     this.path = path
@@ -40,7 +42,8 @@ export class FileWindows {
 
   /** Says that these bytes of the last window are to be at the beginning of the next one. They are copied. */
   keep(bytes: Buffer): void {
-    this.#left = Buffer.from(bytes)
+    this.#next = this.#acquire(bytes.length + 1)
+    this.#left = bytes.copy(this.#next)
   }
 
   /**
@@ -49,22 +52,34 @@ export class FileWindows {
    */
   async next(least = 1): Promise<Window> {
     const left = this.#left
-    const size = Math.max(WINDOW_BYTES, left.length + least)
-    const buffer = (size === WINDOW_BYTES ? this.#free.pop() : undefined) ?? allocateCheckable(size)
-    left.copy(buffer)
-    this.#left = Buffer.alloc(0)
-    const end = await using(this.path, 'read', () => this.#fill(buffer, left.length))
+    let buffer = this.#next ?? this.#acquire(least)
+    if (buffer.length - left < least) {
+      const larger = this.#acquire(left + least)
+      buffer.copy(larger, 0, 0, left)
+      this.#giveBack(buffer)
+      buffer = larger
+    }
+    this.#next = undefined
+    this.#left = 0
+    const end = await using(this.path, 'read', () => this.#fill(buffer, left))
     return {
       bytes: buffer.subarray(0, end),
       last: end < buffer.length,
-      release: () => {
-        if (buffer.length === WINDOW_BYTES) this.#free.push(buffer)
-      },
+      release: () => this.#giveBack(buffer),
     }
   }
 
   async close(): Promise<void> {
     await this.#handle.close().catch(() => {})
+  }
+
+  #acquire(size: number): Buffer {
+    if (size > WINDOW_BYTES) return allocateCheckable(size)
+    return this.#free.pop() ?? allocateCheckable(WINDOW_BYTES)
+  }
+
+  #giveBack(buffer: Buffer): void {
+    if (buffer.length === WINDOW_BYTES) this.#free.push(buffer)
   }
 
   /** Returns up to where it could be filled: the end of the buffer, unless the file ends. */
