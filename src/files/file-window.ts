@@ -3,7 +3,11 @@ import { allocateCheckable } from '../core/float-check.ts'
 import { using } from './errors.ts'
 
 /** Bytes that are read at once. */
-const WINDOW_BYTES = 4 << 20
+const READ_BYTES = 4 << 20
+/** Room before them for what was left of the window before. */
+const HEADROOM = 1 << 20
+/** Reads on their way: so many threads copy, or wait for the disk, at a time. */
+const READS_AHEAD = 2
 
 /** A part of a file in lent memory. */
 export interface Window {
@@ -15,16 +19,26 @@ export interface Window {
   release(): void
 }
 
-/** Reads a file part by part into buffers that are used again. */
+interface Read {
+  /** With headroom. */
+  readonly buffer: Buffer
+  /** How many bytes came; fewer than were asked for at the end of the file. */
+  readonly length: Promise<number>
+}
+
+/** Reads a file part by part, ahead of whoever takes them, into buffers that are used again. */
 export class FileWindows {
   readonly path: string
   readonly size: number
+  /** Bytes of the windows so far. */
   position = 0
   readonly #handle: FileHandle
+  readonly #reads: Read[] = []
   readonly #free: Buffer[] = []
-  /** The buffer of the next window, and what it begins with. */
-  #next: Buffer | undefined
-  #left = 0
+  #asked = 0
+  /** Of the window before, in memory of its own if nothing has been read yet that it could be put in front of. */
+  #left: Buffer = NOTHING
+  #leftLength = 0
 
   private constructor(path: string, handle: FileHandle, size: number) {
     this.path = path
@@ -42,8 +56,9 @@ export class FileWindows {
 
   /** Says that these bytes of the last window are to be at the beginning of the next one. They are copied. */
   keep(bytes: Buffer): void {
-    this.#next = this.#acquire(bytes.length + 1)
-    this.#left = bytes.copy(this.#next)
+    this.#leftLength = bytes.length
+    if (bytes.length > HEADROOM) this.#left = Buffer.from(bytes)
+    else bytes.copy(this.#ahead().buffer, HEADROOM - bytes.length)
   }
 
   /**
@@ -51,46 +66,71 @@ export class FileWindows {
    * @throws SluiceError `file-unusable`
    */
   async next(least = 1): Promise<Window> {
-    const left = this.#left
-    let buffer = this.#next ?? this.#acquire(least)
-    if (buffer.length - left < least) {
-      const larger = this.#acquire(left + least)
-      buffer.copy(larger, 0, 0, left)
-      this.#giveBack(buffer)
-      buffer = larger
+    const { buffer, length } = this.#ahead()
+    const read = await using(this.path, 'read', () => length)
+    this.#reads.shift()
+    this.position += read
+    this.#readAhead()
+    const kept = this.#leftLength
+    this.#leftLength = 0
+    const whole = read === READ_BYTES
+    if (kept <= HEADROOM && (read >= least || !whole)) {
+      const bytes = buffer.subarray(HEADROOM - kept, HEADROOM + read)
+      return { bytes, last: !whole, release: () => this.#free.push(buffer) }
     }
-    this.#next = undefined
-    this.#left = 0
-    const end = await using(this.path, 'read', () => this.#fill(buffer, left))
-    return {
-      bytes: buffer.subarray(0, end),
-      last: end < buffer.length,
-      release: () => this.#giveBack(buffer),
-    }
+    const front = kept > HEADROOM ? this.#left : buffer.subarray(HEADROOM - kept, HEADROOM)
+    this.#left = NOTHING
+    return this.#gather([front, buffer.subarray(HEADROOM, HEADROOM + read)], least - read, !whole)
   }
 
   async close(): Promise<void> {
+    await Promise.allSettled(this.#reads.map(({ length }) => length))
     await this.#handle.close().catch(() => {})
   }
 
-  #acquire(size: number): Buffer {
-    if (size > WINDOW_BYTES) return allocateCheckable(size)
-    return this.#free.pop() ?? allocateCheckable(WINDOW_BYTES)
-  }
-
-  #giveBack(buffer: Buffer): void {
-    if (buffer.length === WINDOW_BYTES) this.#free.push(buffer)
-  }
-
-  /** Returns up to where it could be filled: the end of the buffer, unless the file ends. */
-  async #fill(buffer: Buffer, from: number): Promise<number> {
-    let at = from
-    while (at < buffer.length) {
-      const { bytesRead } = await this.#handle.read(buffer, at, buffer.length - at, this.position)
-      if (bytesRead === 0) break
-      this.position += bytesRead
-      at += bytesRead
+  /** A window of several reads, for what is larger than one. */
+  async #gather(parts: Buffer[], least: number, ended: boolean): Promise<Window> {
+    let last = ended
+    for (let missing = least; missing > 0 && !last; ) {
+      const more = await this.next()
+      parts.push(more.bytes)
+      missing -= more.bytes.length
+      last = more.last
     }
-    return at
+    const size = parts.reduce((sum, { length }) => sum + length, 0)
+    const bytes = allocateCheckable(size)
+    let at = 0
+    for (const part of parts) at += part.copy(bytes, at)
+    return { bytes, last, release: () => {} }
+  }
+
+  /** The read that the next window is of. */
+  #ahead(): Read {
+    if (this.#reads.length === 0) this.#readAhead()
+    return this.#reads[0]!
+  }
+
+  #readAhead(): void {
+    while (this.#reads.length < READS_AHEAD) {
+      const buffer = this.#free.pop() ?? allocateCheckable(HEADROOM + READ_BYTES)
+      const length = this.#fill(buffer, this.#asked)
+      // Whoever takes the window hears of it.
+      length.catch(() => {})
+      this.#reads.push({ buffer, length })
+      this.#asked += READ_BYTES
+    }
+  }
+
+  /** A system may give less than it was asked for before the end, too. */
+  async #fill(buffer: Buffer, position: number): Promise<number> {
+    let done = 0
+    while (done < READ_BYTES) {
+      const { bytesRead } = await this.#handle.read(buffer, HEADROOM + done, READ_BYTES - done, position + done)
+      if (bytesRead === 0) break
+      done += bytesRead
+    }
+    return done
   }
 }
+
+const NOTHING = Buffer.alloc(0)
