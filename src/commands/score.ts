@@ -9,6 +9,8 @@ import { type Command, refusePositionals } from './command.ts'
 import { grouped, ProgressLine } from './progress-line.ts'
 
 const FORMATS = FILE_FORMATS.join(', ')
+/** There is a batch every millisecond. */
+const REDRAW_MS = 100
 
 export const score: Command = {
   usage: 'sluice score --input FILE --output FILE --model NAME [--version V] [options]',
@@ -52,13 +54,18 @@ Examples:
       force: extra.force ?? false,
     }
     const progress = new ProgressLine(stderr, systemClock)
+    let shownAt = 0
     try {
       const summary = await scoreFile(plan, settings, {
         log: silentLog,
         clock: systemClock,
         signal,
-        onProgress: ({ rows, deadLetters, read, size }) =>
-          progress.share(rows, 'rows', read / size, deadLetters > 0 ? `, ${grouped(deadLetters)} dead letters` : ''),
+        onProgress: ({ rows, deadLetters, read, size }) => {
+          const now = systemClock.now()
+          if (now - shownAt < REDRAW_MS) return
+          shownAt = now
+          progress.share(rows, 'rows', read / size, deadLetters > 0 ? `, ${grouped(deadLetters)} dead letters` : '')
+        },
         onCondition: error => progress.note(error === undefined ? 'rows run again' : error.message),
       })
       progress.clear()
