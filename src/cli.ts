@@ -5,6 +5,7 @@ import { config } from './commands/config.ts'
 import { model } from './commands/model.ts'
 import { predict } from './commands/predict.ts'
 import { replay } from './commands/replay.ts'
+import { score } from './commands/score.ts'
 import { topics } from './commands/topics.ts'
 import { worker } from './commands/worker.ts'
 import { SluiceError } from './core/errors.ts'
@@ -13,6 +14,7 @@ import type { Log } from './core/log.ts'
 const COMMANDS: Readonly<Record<string, Command | CommandGroup>> = {
   worker,
   replay,
+  score,
   predict,
   model,
   audit,

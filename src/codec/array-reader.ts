@@ -45,10 +45,17 @@ function copyItems(target: Target, size: 4 | 8): ItemsReader {
   const { input, allowNonFinite } = target
   return (cursor, at, count) => {
     const { bytes, words, data } = cursor.views[input]!
-    const end = cursor.pos + count * size
-    cursor.bytes.copy(bytes, at * size, cursor.pos, end)
+    const from = cursor.pos
+    const end = from + count * size
+    cursor.bytes.copy(bytes, at * size, from, end)
     cursor.pos = end
-    if (allowNonFinite || areFinite(words, at, count, size)) return true
+    if (allowNonFinite) return true
+    const { floatCheck } = cursor
+    const finite =
+      size === 4 && floatCheck !== undefined
+        ? floatCheck(cursor.bytes.byteOffset + from, count)
+        : areFinite(words, at, count, size)
+    if (finite) return true
     return rejectFirst(cursor, data as Float32Array | Float64Array, at, target)
   }
 }

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { FeatureDecoder } from '../core/codec.ts'
 import { messageOf, type RecordFault } from '../core/errors.ts'
+import type { LineDecoder } from '../core/files.ts'
 import { COLUMNS, Column, type RecordBatch } from '../core/record-batch.ts'
 import { packObject } from '../core/rows.ts'
 import type { TensorColumn } from '../core/tensor.ts'
@@ -12,7 +13,7 @@ import { JsonRowReader } from './json-row-reader.ts'
  * Decodes JSON objects: a field a feature, dotted features in nested objects, arrays for array features. The usual
  * record is read by {@link JsonRowReader}; every other one, and every bad one, by JSON.parse and `packObject`.
  */
-export class JsonDecoder implements FeatureDecoder {
+export class JsonDecoder implements FeatureDecoder, LineDecoder {
   readonly #options: DecoderOptions
   /** Undefined where the model has features that it does not read. */
   readonly #reader: JsonRowReader | undefined
@@ -26,9 +27,27 @@ export class JsonDecoder implements FeatureDecoder {
   decode(batch: RecordBatch, index: number, row: number, inputs: readonly TensorColumn[]): RecordFault | undefined {
     const start = batch.columns[index * COLUMNS + Column.valueStart]!
     const length = batch.columns[index * COLUMNS + Column.valueLength]!
-    const fault = checkLength(length, this.#options.maxRecordBytes)
-    if (fault !== undefined) return fault
-    const { bytes } = batch
+    return checkLength(length, this.#options.maxRecordBytes) ?? this.#read(batch.bytes, start, length, row, inputs)
+  }
+
+  /** The same for the bytes [from, to), however many they are. */
+  decodeLine(
+    bytes: Buffer,
+    from: number,
+    to: number,
+    row: number,
+    inputs: readonly TensorColumn[],
+  ): RecordFault | undefined {
+    return this.#read(bytes, from, to - from, row, inputs)
+  }
+
+  #read(
+    bytes: Buffer,
+    start: number,
+    length: number,
+    row: number,
+    inputs: readonly TensorColumn[],
+  ): RecordFault | undefined {
     if (this.#reader?.read(bytes, start, start + length, row, inputs)) return undefined
     const object = parseObject(bytes.subarray(start, start + length))
     if (typeof object === 'string') return { code: 'invalid-json', message: object }

@@ -1,5 +1,6 @@
 import type { PredictionEncoder } from '../core/codec.ts'
 import type { OutputSpec } from '../core/model.ts'
+import { plainJson } from '../core/plain-json.ts'
 import { unpackRow } from '../core/rows.ts'
 import type { TensorColumn } from '../core/tensor.ts'
 
@@ -34,20 +35,6 @@ export class JsonEncoder implements PredictionEncoder {
   }
 
   encode(row: number, outputs: readonly TensorColumn[], target: Buffer, at: number): number {
-    return at + target.write(toJson(unpackRow(this.#outputs, outputs, row)), at)
+    return at + target.write(plainJson(unpackRow(this.#outputs, outputs, row)), at)
   }
-}
-
-/** Plain prediction fields as JSON text, with bigints as numbers and non-finite numbers as strings. */
-export function toJson(fields: Readonly<Record<string, unknown>>): string {
-  const parts = Object.entries(fields).map(([name, value]) => `${JSON.stringify(name)}:${valueToJson(value)}`)
-  return `{${parts.join(',')}}`
-}
-
-function valueToJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(valueToJson).join(',')}]`
-  if (typeof value === 'bigint') return value.toString()
-  if (typeof value === 'number' && !Number.isFinite(value)) return `"${value}"`
-  // Object.is, because JSON.stringify drops the sign of zero, and a prediction is to be read back as it was.
-  return Object.is(value, -0) ? '-0' : JSON.stringify(value)
 }

@@ -3,7 +3,7 @@ import { isScalar } from '../core/rows.ts'
 import type { ElementType } from '../core/tensor.ts'
 
 /** The Avro type of one element of an output. */
-const AVRO_TYPES: Record<ElementType, string> = {
+export const AVRO_TYPES: Record<ElementType, string> = {
   float16: 'float',
   float32: 'float',
   float64: 'double',

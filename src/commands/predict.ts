@@ -1,10 +1,10 @@
-import { toJson } from '../codec/json-encoder.ts'
 import { loadSettings } from '../config/load.ts'
 import { parseOptions } from '../config/options.ts'
 import { systemClock } from '../core/clock.ts'
 import { SluiceError } from '../core/errors.ts'
 import { silentLog } from '../core/log.ts'
 import type { FeatureSpec, ModelSpec } from '../core/model.ts'
+import { plainJson } from '../core/plain-json.ts'
 import { packObject, placeFeature, unpackRow } from '../core/rows.ts'
 import { openModel, type ServedModel } from '../serving.ts'
 import type { Command } from './command.ts'
@@ -41,7 +41,7 @@ Example:
     const model = await openModel({ ...settings, maxBatchSize: 64 }, { log: silentLog, clock: systemClock })
     try {
       const prediction = await predictRow(model, parseRow(row, model.spec))
-      print(extra.json ? toJson(prediction) : readable(prediction, model.spec))
+      print(extra.json ? plainJson(prediction) : readable(prediction, model.spec))
     } finally {
       await model.close()
     }

@@ -26,6 +26,16 @@ export class ProgressLine {
     this.#draw(`${bar(done, total)} ${text}`, text)
   }
 
+  /** `done` of `what`, of which nobody knows how many there are, when the `share` of the whole (0 to 1) is behind it. */
+  share(done: number, what: string, share: number, remark: string): void {
+    const whole = Math.min(1, Math.max(0, share))
+    const seconds = this.#seconds
+    const rate = seconds > 0 ? done / seconds : 0
+    const left = whole > 0 && whole < 1 ? `, ${duration((seconds * (1 - whole)) / whole)} left` : ''
+    const text = `${Math.floor(100 * whole)} %, ${grouped(done)} ${what}, ${grouped(Math.round(rate))}/s${left}${remark}`
+    this.#draw(`${bar(whole, 1)} ${text}`, text)
+  }
+
   /** What is waited for, where nobody knows for how long. */
   wait(text: string): void {
     this.#draw(text, text)
@@ -55,8 +65,12 @@ export class ProgressLine {
     }
   }
 
+  get #seconds(): number {
+    return (this.#clock.now() - this.#startedAt) / SECOND_MS
+  }
+
   #text(done: number, total: number, remark: string): string {
-    const seconds = (this.#clock.now() - this.#startedAt) / SECOND_MS
+    const seconds = this.#seconds
     const rate = seconds > 0 ? done / seconds : 0
     const percent = total === 0 ? 100 : Math.floor((100 * done) / total)
     const left = rate > 0 && done < total ? `, ${duration((total - done) / rate)} left` : ''

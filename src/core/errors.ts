@@ -86,6 +86,12 @@ export const ERRORS = {
     'The value is not one JSON object.',
     'Send one JSON object of features in each record.',
   ),
+  'invalid-csv': row(
+    'decode',
+    'dead-letter',
+    'A row of a CSV file has more or fewer cells than the header.',
+    'Quote cells that contain the separator, and write all rows with the columns of the header.',
+  ),
   'feature-missing': row(
     'decode',
     'dead-letter',
@@ -412,6 +418,37 @@ export const ERRORS = {
     'exit',
     'The audit found records that are lost, doubled, misordered, torn, foreign or of another value, or could not read or compare all that it had to.',
     'docs/audit.md says what the report means, and what to do.',
+  ),
+  // What `sluice score` has to say.
+  'file-unusable': row(
+    'start',
+    'exit',
+    'A file cannot be opened, read or written.',
+    'The message carries the reason of the system: a path, a right, a full disk.',
+  ),
+  'file-invalid': row(
+    'decode',
+    'exit',
+    'The input file is not of its format, or is damaged so that the rows behind the damage cannot be told apart.',
+    'Correct the file, or name its format with --input-format.',
+  ),
+  'file-exists': row(
+    'start',
+    'exit',
+    'The file that is to be written is there already.',
+    'Write to another file, or replace it with --force.',
+  ),
+  'too-many-dead-letters': row(
+    'commit',
+    'exit',
+    'More rows could not be predicted than --max-dead-letters allows, so no output was made.',
+    'Look at the dead letters that the message names; correct the rows, or raise the limit.',
+  ),
+  interrupted: row(
+    'commit',
+    'exit',
+    'A signal ended the command before it was done.',
+    'Run it again: it starts over from the beginning.',
   ),
   internal: row(
     'start',

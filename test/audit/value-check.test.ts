@@ -8,10 +8,10 @@ import { InferenceSession, Tensor } from 'onnxruntime-node'
 import type { UncheckedReason } from '../../src/audit/verdict.ts'
 import { AuditModels } from '../../src/audit-models.ts'
 import type { ValueVerdict } from '../../src/auditing.ts'
-import { toJson } from '../../src/codec/json-encoder.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { silentLog } from '../../src/core/log.ts'
+import { plainJson } from '../../src/core/plain-json.ts'
 import { ModelRerun } from '../../src/model-rerun.ts'
 import { ValueCheck } from '../../src/value-check.ts'
 import { writeFixtureBundle } from '../faults/bundles.ts'
@@ -38,7 +38,7 @@ interface Case {
 
 const shifted = (by: number) => {
   const probabilities = GOLDEN!.output.probabilities as number[]
-  return toJson({ ...GOLDEN!.output, probabilities: probabilities.map(each => each + by) })
+  return plainJson({ ...GOLDEN!.output, probabilities: probabilities.map(each => each + by) })
 }
 
 const CASES: readonly Case[] = [
@@ -88,7 +88,7 @@ suite('predictions are made again and compared', { timeout: 60_000 }, () => {
     const predictions: string[] = []
     for (const row of rows) {
       const { y } = await session.run({ x: new Tensor('float32', Float32Array.from(row), [1, WIDTH]) })
-      predictions.push(toJson({ y: [...(y!.data as Float32Array)] }))
+      predictions.push(plainJson({ y: [...(y!.data as Float32Array)] }))
     }
     await session.release()
 
@@ -98,7 +98,7 @@ suite('predictions are made again and compared', { timeout: 60_000 }, () => {
         batchOf(
           INPUT,
           0,
-          rows.map((x, offset) => ({ offset, value: toJson({ x }) })),
+          rows.map((x, offset) => ({ offset, value: plainJson({ x }) })),
         ),
       )
       const headers = (offset: number) => headersOf('linear', '1', sha256, source(0, offset))
@@ -196,9 +196,9 @@ async function withCheck(
 function check({ value, input, version = '1', sha256 }: Case): Promise<ValueVerdict> {
   return withCheck(MODEL_STORE, async valueCheck => {
     valueCheck.range([0], undefined)
-    valueCheck.input(batchOf(INPUT, 0, [{ offset: 5, value: input ?? toJson(GOLDEN!.input) }]))
+    valueCheck.input(batchOf(INPUT, 0, [{ offset: 5, value: input ?? plainJson(GOLDEN!.input) }]))
     const headers = headersOf(MODEL, version, sha256 ?? manifestOf(MODEL).sha256.slice(0, 16), source(0, 5))
-    const prediction = { offset: 0, headers, ...(value === null ? {} : { value: value ?? toJson(GOLDEN!.output) }) }
+    const prediction = { offset: 0, headers, ...(value === null ? {} : { value: value ?? plainJson(GOLDEN!.output) }) }
     valueCheck.prediction(batchOf(OUTPUT, 0, [prediction]))
     await valueCheck.room('output')
     return await valueCheck.finish()

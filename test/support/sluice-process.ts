@@ -197,15 +197,26 @@ export interface Finished {
   readonly stderr: string
 }
 
-/** Runs `sluice` with `args` to its end; kills it when that takes too long. */
-export async function runSluice(args: readonly string[], options: ProcessOptions = {}): Promise<Finished> {
+/** A command that ends by itself, or is ended. */
+export interface RunningSluice {
+  /** Never rejects. */
+  readonly finished: Promise<Finished>
+  kill(signal: NodeJS.Signals): void
+}
+
+/** Starts `sluice` with `args`; kills it when it takes too long. */
+export function startSluice(args: readonly string[], options: ProcessOptions = {}): RunningSluice {
   const child = spawnSluice(args, options)
   const timer = setTimeout(() => child.kill('SIGKILL'), START_MS)
-  const [stdout, stderr, [code, signal]] = await Promise.all([
-    text(child.stdout!),
-    text(child.stderr!),
-    once(child, 'close'),
-  ])
-  clearTimeout(timer)
-  return { code: code ?? signal, stdout, stderr }
+  const outputs = Promise.all([text(child.stdout!), text(child.stderr!), once(child, 'close')])
+  const finished = outputs.then(([stdout, stderr, [code, signal]]) => {
+    clearTimeout(timer)
+    return { code: code ?? signal, stdout, stderr } as Finished
+  })
+  return { finished, kill: signal => child.kill(signal) }
+}
+
+/** Runs `sluice` with `args` to its end; kills it when that takes too long. */
+export function runSluice(args: readonly string[], options: ProcessOptions = {}): Promise<Finished> {
+  return startSluice(args, options).finished
 }

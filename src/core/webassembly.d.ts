@@ -1,0 +1,14 @@
+/** What `float-check.ts` uses; the whole of it comes with the types of browsers, which nothing here should see. */
+declare namespace WebAssembly {
+  class Module {
+    constructor(bytes: Uint8Array)
+  }
+  class Memory {
+    readonly buffer: ArrayBuffer
+    constructor(descriptor: { initial: number })
+  }
+  class Instance {
+    readonly exports: Readonly<Record<string, unknown>>
+    constructor(module: Module, imports: Readonly<Record<string, Readonly<Record<string, Memory>>>>)
+  }
+}

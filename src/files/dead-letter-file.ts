@@ -1,0 +1,80 @@
+import { rm } from 'node:fs/promises'
+import { ERRORS, type RecordFault } from '../core/errors.ts'
+import type { FileRow } from '../core/files.ts'
+import { plainJson } from '../core/plain-json.ts'
+import type { ModelIdentity } from '../core/transaction.ts'
+import { using } from './errors.ts'
+import { PartialFile } from './partial-file.ts'
+
+/** The rows that could not be predicted, a JSON object a line; the file is made for the first one. */
+export class DeadLetterFile {
+  readonly path: string
+  readonly counts = new Map<string, number>()
+  total = 0
+  #file: PartialFile | undefined
+  #lines: string[] = []
+  #pending = 0
+
+  private constructor(path: string) {
+    this.path = path
+  }
+
+  /**
+   * Nothing is written yet; what a killed run left behind is removed.
+   * @throws SluiceError `file-unusable`
+   */
+  static async create(path: string): Promise<DeadLetterFile> {
+    await PartialFile.remove(path)
+    return new DeadLetterFile(path)
+  }
+
+  /** Where they are until all is done. */
+  get partial(): string {
+    return this.#file?.partial ?? this.path
+  }
+
+  /** Characters that wait. */
+  get pending(): number {
+    return this.#pending
+  }
+
+  /** @param model where the row reached one */
+  add(number: number, fault: RecordFault, input: FileRow, model?: Omit<ModelIdentity, 'provider'>): void {
+    const { code, message } = fault
+    const letter: Record<string, unknown> = {
+      row: number,
+      'error-code': code,
+      'error-message': message,
+      'error-stage': ERRORS[code].stage,
+    }
+    if (model !== undefined) Object.assign(letter, { 'model-name': model.name, 'model-version': model.version })
+    const line = `${plainJson({ ...letter, input })}\n`
+    this.#lines.push(line)
+    this.#pending += line.length
+    this.counts.set(code, (this.counts.get(code) ?? 0) + 1)
+    this.total++
+  }
+
+  /** @throws SluiceError `file-unusable` */
+  async flush(): Promise<void> {
+    if (this.#lines.length === 0) return
+    this.#file ??= await PartialFile.create(this.path)
+    this.#file.append(Buffer.from(this.#lines.join('')))
+    this.#lines = []
+    this.#pending = 0
+    await this.#file.flush()
+  }
+
+  /** Gives the file its name, if there is anything in it; otherwise one that an earlier run left there goes. */
+  async publish(): Promise<void> {
+    await this.flush()
+    if (this.#file === undefined) await using(this.path, 'removed', () => rm(this.path, { force: true }))
+    else await this.#file.publish()
+  }
+
+  /** Leaves what is there for people to look at. */
+  async close(): Promise<void> {
+    await this.flush().catch(() => {})
+    await this.#file?.close()
+  }
+}
