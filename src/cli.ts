@@ -4,12 +4,21 @@ import { type Command, type CommandGroup, resolveCommand } from './commands/comm
 import { config } from './commands/config.ts'
 import { model } from './commands/model.ts'
 import { predict } from './commands/predict.ts'
+import { serve } from './commands/serve.ts'
 import { topics } from './commands/topics.ts'
 import { worker } from './commands/worker.ts'
 import { SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
 
-const COMMANDS: Readonly<Record<string, Command | CommandGroup>> = { worker, predict, model, audit, topics, config }
+const COMMANDS: Readonly<Record<string, Command | CommandGroup>> = {
+  worker,
+  serve,
+  predict,
+  model,
+  audit,
+  topics,
+  config,
+}
 
 const { version: RELEASE } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string
