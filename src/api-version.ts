@@ -52,7 +52,7 @@ export class ApiVersion {
     this.spec = spec
     this.#lane = new RequestLane({ clock, onWaiting: () => this.#batcher.offer(this.#lane) })
     const guestsWait = () => this.#lane.waiting
-    this.#shares = new SessionShares({ pool, clock, share, guestSlots: pool.size, guestsWait })
+    this.#shares = new SessionShares({ pool, clock, share, guestSlots: pool.size + 1, guestsWait })
     this.tasks = this.#shares.tasks
     this.#batcher = new Batcher({
       pool: this.#shares.guests,

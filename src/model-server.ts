@@ -23,9 +23,6 @@ interface ServerTools {
   readonly metrics: Metrics
 }
 
-/** Slots of a pool that has no tasks: those of the requests, and one for `openModel` to verify with. */
-const slotsOfServer = (sessions: number) => slotsOfGuests(sessions) + 1
-
 /** Answers requests for models of the store, without Kafka: `sluice serve`. */
 export class ModelServer {
   readonly desk: InferenceDesk
@@ -93,7 +90,7 @@ export class ModelServer {
       onCondition: (error: SluiceError | undefined) => this.#onCondition(`sessions-${name}-${version}`, error),
     }
     const settings = { ...this.#settings, modelName: name, modelVersion: version }
-    const model = this.desk.add(await openModel(settings, tools, slotsOfServer))
+    const model = this.desk.add(await openModel(settings, tools, slotsOfGuests))
     const first = !this.#opened.some(({ spec }) => spec.name === name)
     this.#opened.push(model)
     if (first) this.desk.prefer(name, model.spec.version)

@@ -37,9 +37,9 @@ export function slotsOfEach(sessions: number): number {
   return sessions + 1 + PROBE_SLOTS
 }
 
-/** Slots that the inference API has for itself: one for each session, and one for its `Probe`. */
+/** Slots that the inference API has for itself: see `SessionShares`, and one for its `Probe`. */
 export function slotsOfGuests(sessions: number): number {
-  return sessions + PROBE_SLOTS
+  return sessions + 1 + PROBE_SLOTS
 }
 
 type ModelSettings = Pick<Settings, 'modelVersion' | 'sessions' | 'intraOpThreads' | 'maxBatchSize' | 'runTimeoutMs'> &

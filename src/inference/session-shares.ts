@@ -13,7 +13,7 @@ interface SessionSharesOptions {
   readonly clock: Clock
   /** Of the time of the sessions that both sides want, what guests get: from 0 to below 1. */
   readonly share: number
-  /** Slots of the pool that guests have for themselves: one for each session that they may use at once. */
+  /** Slots of the pool that guests have for themselves: one for each session, and one while results are read from another. */
   readonly guestSlots: number
   /** Whether guests have rows to run now. */
   readonly guestsWait: () => boolean
@@ -43,6 +43,7 @@ export class SessionShares {
   #guestsListener = () => {}
   /** Slots that guests have, and no run yet. */
   #granted = 0
+  readonly #guestRuns = new Set<GuestRun>()
   /** What the last run of guests took. */
   #guestMs = 1
   #retry: Timer | undefined
@@ -84,6 +85,7 @@ export class SessionShares {
 
   /** Each side decides in a microtask of its own, in the order of these calls. */
   #onAvailable(): void {
+    if (this.#tasksWait()) for (const run of this.#guestRuns) this.#contest(run)
     this.#hidden = this.#guestFirst
     this.#tasksListener()
     this.#guestsListener()
@@ -155,24 +157,39 @@ export class SessionShares {
     }
   }
 
-  /** Charged beforehand with what the last one took, so that several sessions do not all go to guests at once. */
   async #runGuest(slot: TensorSlot, first: number, rows: number, choice?: SessionChoice): Promise<RunTimings> {
     const { pool, clock } = this.#options
     const startedAt = clock.now()
-    const contested = this.#tasksWait()
-    const advance = contested ? this.#guestMs : 0
+    const run: GuestRun = { advance: undefined }
+    if (this.#tasksWait()) this.#contest(run)
+    this.#guestRuns.add(run)
     this.#granted = Math.max(0, this.#granted - 1)
-    this.#credit -= advance
     const running = pool.run(slot, first, rows, choice)
     this.#tasksListener()
     try {
       return await running
     } finally {
+      this.#guestRuns.delete(run)
       this.#guestMs = Math.max(0.01, clock.now() - startedAt)
-      this.#credit += advance
-      if (contested || this.#tasksWait()) this.#credit = afterGuestRun(this.#credit, this.#guestMs)
+      if (run.advance !== undefined) this.#credit = afterGuestRun(this.#credit + run.advance, this.#guestMs)
     }
   }
+
+  /**
+   * Tasks would want the session of a run: it is charged with what the last one took until it is known what it takes, so
+   * that neither several sessions nor the next one go to guests as if it were free.
+   */
+  #contest(run: GuestRun): void {
+    if (run.advance !== undefined) return
+    run.advance = this.#guestMs
+    this.#credit -= run.advance
+  }
+}
+
+/** A run of guests that is under way. */
+interface GuestRun {
+  /** What was charged for it, if tasks wait. */
+  advance: number | undefined
 }
 
 interface ViewPort {

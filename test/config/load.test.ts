@@ -212,6 +212,7 @@ const VIOLATIONS: readonly Record<string, string>[] = [
   { SESSION_TIMEOUT_MS: '30000' },
   { REQUEST_TIMEOUT_MS: '30000' },
   { FETCH_MAX_WAIT_MS: '10000' },
+  { API_MAX_BODY_BYTES: '2048', API_MAX_WAITING_BYTES: '2047' },
 ]
 
 describe('rules between settings', () => {
