@@ -1,7 +1,7 @@
 import swagger from '@fastify/swagger'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, messageOf, SluiceError } from '../core/errors.ts'
-import type { Admission, InferAnswer, InferenceApi } from '../core/inference-api.ts'
+import type { InferAnswer, InferenceApi } from '../core/inference-api.ts'
 import { decodedBody } from './content-encoding.ts'
 import {
   inferSchema,
@@ -90,12 +90,13 @@ function addModel(scope: FastifyInstance, api: InferenceApi, path: string): void
 
 /** Routes whose bodies are for the API alone. */
 function addInfer(scope: FastifyInstance, api: InferenceApi, path: string, withVersion: boolean): void {
-  const admissions = new WeakMap<FastifyRequest, Admission>()
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
-  scope.addHook('onRequest', (request, _reply, done) => {
+  scope.addHook('onRequest', (request, reply, done) => {
     try {
-      admissions.set(request, api.enter(lengthOf(request, 'content-length')))
+      const admission = api.enter(lengthOf(request, 'content-length'))
+      // When the last byte is out, and also when the client goes before its own last byte has come.
+      reply.raw.once('close', () => admission.leave())
       done()
     } catch (error) {
       done(error as Error)
@@ -107,10 +108,6 @@ function addInfer(scope: FastifyInstance, api: InferenceApi, path: string, withV
     } catch (error) {
       done(error as Error)
     }
-  })
-  scope.addHook('onResponse', (request, _reply, done) => {
-    admissions.get(request)?.leave()
-    done()
   })
   const options = { schema: inferSchema(withVersion), bodyLimit: api.maxBodyBytes }
   scope.post(path, options, (request: ModelRequest, reply) => {
