@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { pythonWith } from '../../dev/python.ts'
 import { openDesk } from '../support/desk.ts'
 import { MODEL_STORE } from '../support/models.ts'
-import { pythonWith } from '../support/python.ts'
 
 const found = pythonWith(fileURLToPath(new URL('requirements.txt', import.meta.url)))
 const skip = 'missing' in found ? found.missing : false

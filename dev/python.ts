@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-const CACHE = fileURLToPath(new URL('../../.cache/', import.meta.url))
+const CACHE = fileURLToPath(new URL('../.cache/', import.meta.url))
 
 /**
  * Python with the packages of a requirements file, in an environment under `.cache/` that is made once.
