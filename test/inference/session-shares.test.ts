@@ -1,14 +1,18 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { SessionPool } from '../../src/core/inference.ts'
+import { PoolClient } from '../../src/inference/pool-client.ts'
+import { PoolServer } from '../../src/inference/pool-server.ts'
 import { afterGuestRun, afterTaskRun, guestGoesFirst } from '../../src/inference/session-share.ts'
 import { SessionShares } from '../../src/inference/session-shares.ts'
 import { Batcher } from '../../src/pipeline/batcher.ts'
 import type { MicroBatch } from '../../src/pipeline/micro-batch.ts'
 import type { RowSource } from '../../src/pipeline/row-sources.ts'
 import { FakeClock, settle } from '../pipeline/fake-clock.ts'
-import { FakePool, type FakeRun } from '../pipeline/fake-pool.ts'
+import { FakePool, type FakeRun, LAYOUT } from '../pipeline/fake-pool.ts'
 import { FakeBatcherTelemetry } from '../pipeline/fake-telemetry.ts'
 import { MODEL } from '../pipeline/task-harness.ts'
+import { quiet } from './shared-pool.ts'
 
 test('credit: earned by what tasks use while guests wait, spent by guests, never saved up', () => {
   assert.equal(guestGoesFirst(0, 0.1), true)
@@ -187,5 +191,61 @@ describe('shares of the sessions, measured', () => {
     assert.equal(sim.guests.waits.length, 20)
     assert.ok(Math.max(...sim.guests.waits) <= 11, `${sim.guests.waits}`)
     await settle()
+  })
+})
+
+/** Tasks on two other threads, as far as the pool can tell: the messages between them and it are real. */
+async function onThreads(share: number, steps: number, tasksHave: (step: number) => boolean) {
+  const clock = new FakeClock()
+  const pool = new FakePool({ sessions: 1, slots: 6 })
+  const guests = new Source(GUEST, ENDLESS, clock)
+  const shares = new SessionShares({ pool, clock, share, guestSlots: 2, guestsWait: () => true })
+  const server = new PoolServer({ pool: shares.tasks, clock, layout: LAYOUT, clients: 2, slotsEach: 2 })
+  shares.tasksWaitWhen(graceMs => server.clientsWait(graceMs))
+  const batcherOf = (view: SessionPool) =>
+    new Batcher({
+      pool: view,
+      model: MODEL,
+      maxQueueDelayMs: 0,
+      targetLatencyMs: 0,
+      telemetry: new FakeBatcherTelemetry(),
+      clock,
+      probe: async () => {},
+      onCondition: () => {},
+    })
+  const tasks = [0, 1].map(() => {
+    const source = new Source(TASK, 0, clock)
+    return { source, batcher: batcherOf(new PoolClient(server.lend(), clock)) }
+  })
+  batcherOf(shares.guests).offer(guests)
+  const used = { task: 0, guest: 0 }
+  for (let step = 0; step < steps; step++) {
+    for (const { source, batcher } of tasks) {
+      if (!tasksHave(step) || source.rows > 0) continue
+      source.put(8)
+      batcher.offer(source)
+    }
+    await quiet()
+    const run = pool.runs[0]
+    await clock.advance(10)
+    if (run === undefined) continue
+    used[run.features[0] === GUEST ? 'guest' : 'task'] += 10
+    run.succeed()
+  }
+  server.close()
+  return used
+}
+
+describe('shares where the tasks are on other threads', () => {
+  test('both saturate', async () => {
+    const { task, guest } = await onThreads(0.1, 400, () => true)
+    assert.ok(Math.abs(guest / (task + guest) - 0.1) < 0.02, `guests got ${guest} of ${task + guest} ms`)
+    assert.ok(task + guest > 3_600, 'the session is not left idle')
+  })
+
+  test('what tasks leave is for guests', async () => {
+    const { task, guest } = await onThreads(0.1, 400, step => step % 100 === 0)
+    assert.ok(task >= 4 * 2 * 2 * 10, `${task}`)
+    assert.ok(guest > 3_000, `${guest}`)
   })
 })
