@@ -39,6 +39,7 @@ export class ApiVersion {
   readonly #shares: SessionShares
   readonly #lane: RequestLane
   readonly #batcher: Batcher
+  readonly #tell: ApiVersionOptions['onCondition']
   #underWay = 0
   #idle = Promise.withResolvers<void>()
   /** Why nothing is taken any more. */
@@ -50,6 +51,7 @@ export class ApiVersion {
     const { spec, pool, sample } = model
     const probe = new Probe(spec, pool, sample)
     this.spec = spec
+    this.#tell = options.onCondition
     this.#lane = new RequestLane({ clock, onWaiting: () => this.#batcher.offer(this.#lane) })
     const guestsWait = () => this.#lane.waiting
     this.#shares = new SessionShares({ pool, clock, share, guestSlots: pool.size + 1, guestsWait })
@@ -63,7 +65,7 @@ export class ApiVersion {
       clock,
       probe: (session, by) => probe.run(session, by),
       onGood: slot => probe.learn(slot),
-      onCondition: error => this.#onCondition(error, options.onCondition),
+      onCondition: error => this.#onCondition(error),
     })
   }
 
@@ -90,6 +92,7 @@ export class ApiVersion {
     this.#refuseAll(new SluiceError('not-ready', `version ${this.spec.version} of ${this.spec.name} was unloaded`))
     this.#batcher.close()
     this.#shares.close()
+    this.#tell(undefined)
   }
 
   #over(): void {
@@ -99,9 +102,9 @@ export class ApiVersion {
   }
 
   /** A batcher that gives up for good tells nobody what became of its rows. */
-  #onCondition(error: SluiceError | undefined, tell: ApiVersionOptions['onCondition']): void {
+  #onCondition(error: SluiceError | undefined): void {
     if (error?.response === 'exit') this.#refuseAll(new SluiceError('not-ready', error.message))
-    tell(error)
+    this.#tell(error)
   }
 
   #refuseAll(error: SluiceError): void {

@@ -6,6 +6,7 @@ import type { Clock } from './core/clock.ts'
 import { asSluiceError, SluiceError } from './core/errors.ts'
 import type { Admission, InferCall, InferenceApi, ModelMetadata } from './core/inference-api.ts'
 import type { ApiTelemetry } from './core/telemetry.ts'
+import { within } from './core/waiting.ts'
 import type { Metrics } from './ops/metrics.ts'
 import type { ServedModel } from './serving.ts'
 
@@ -23,6 +24,9 @@ interface InferenceDeskOptions {
   /** Why requests wait for the sessions of a version; undefined when they do not any more. */
   readonly onCondition: (model: ServedModel['spec'], error: SluiceError | undefined) => void
 }
+
+/** For requests that a version has when it is unloaded; sessions that are at fault may keep them for ever. */
+const CLOSE_PATIENCE_MS = 30_000
 
 interface DeskModel {
   readonly versions: Map<string, ApiVersion>
@@ -77,7 +81,7 @@ export class InferenceDesk implements InferenceApi {
       tasksWaitWhen: wait => opened.tasksWaitWhen(wait),
       close: async () => {
         if (versions.get(version) === opened) versions.delete(version)
-        await opened.drained()
+        await within(clock, CLOSE_PATIENCE_MS, opened.drained())
         opened.close()
         await model.close()
       },

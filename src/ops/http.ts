@@ -33,6 +33,12 @@ export interface HttpServer {
   close(): Promise<void>
 }
 
+/** Within this a client must have sent its request: one that dawdles would keep its place from others. */
+const REQUEST_TIMEOUT_MS = 60_000
+
+/** Of a model or a version, percent-encoded. */
+const LONGEST_NAME = 512
+
 /**
  * Serves health, metrics, the status page and the inference API. Nothing in it is secret, nobody can change anything over
  * it, and nothing guards it but the address it listens on.
@@ -40,7 +46,11 @@ export interface HttpServer {
  */
 export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   const { host, port } = options
-  const app = fastify({ forceCloseConnections: true })
+  const app = fastify({
+    forceCloseConnections: true,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    routerOptions: { maxParamLength: LONGEST_NAME },
+  })
   addHeaders(app)
   addFailures(app, options.log)
   addHealth(app, options.health)

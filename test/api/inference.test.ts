@@ -8,8 +8,9 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import type { ServedModel } from '../../src/serving.ts'
+import { lookup } from '../inference/fixtures.ts'
 import { type OpenDesk, openDesk } from '../support/desk.ts'
-import { copyVersions, disagreement, goldenSamples } from '../support/models.ts'
+import { copyVersions, disagreement, goldenSamples, storeFixture } from '../support/models.ts'
 
 interface Answer {
   readonly model_name: string
@@ -333,6 +334,31 @@ describe('limits and deadlines', () => {
     assert.equal((await taken).status, 200)
     await stopped
   })
+})
+
+test('a row that the model refuses fails its own request, and none that ran with it', async t => {
+  const store = mkdtempSync(join(tmpdir(), 'sluice-api-'))
+  t.after(() => rmSync(store, { recursive: true }))
+  storeFixture(store, lookup())
+  await using open = await openDesk({ store, models: ['lookup'], env: { API_DEADLINE_MS: '20000' } })
+  const ask = (...indexes: readonly number[]) =>
+    open.post('lookup/infer', {
+      inputs: [{ name: 'index', datatype: 'INT64', shape: [indexes.length, 1], data: indexes }],
+    })
+  const release = await occupy(open.models[0]!)
+  const asked = [ask(1, 2), ask(3, 99, 4), ask(5), ask(-7777777), ask(6)]
+  await underWay(open, asked.length)
+  for (let i = 0; i < 50; i++) await turn()
+  release()
+  const answers = await Promise.all(asked)
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [200, 400, 200, 400, 200],
+  )
+  const [first, second] = (await Promise.all(answers.map(answer => answer.json()))) as [Answer, { error: string }]
+  assert.deepEqual(first.outputs[0]!.data, [10, 20])
+  assert.match(second.error, /^row 1 of the request: The model fails on this row/)
+  assert.equal((await ask(7)).status, 200)
 })
 
 describe('versions', () => {

@@ -1,48 +1,27 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { pythonWith } from '../../dev/python.ts'
+import { fixture } from '../inference/fixtures.ts'
 import { openDesk } from '../support/desk.ts'
-import { MODEL_STORE } from '../support/models.ts'
+import { copyVersions, storeFixture } from '../support/models.ts'
 
 const found = pythonWith(fileURLToPath(new URL('requirements.txt', import.meta.url)))
 const skip = 'missing' in found ? found.missing : false
 
-/** A store with iris-classifier, and the fixture whose tensors are strings. */
-function makeStore(): string {
-  const store = mkdtempSync(join(tmpdir(), 'sluice-triton-'))
-  cpSync(join(MODEL_STORE, 'iris-classifier'), join(store, 'iris-classifier'), { recursive: true })
-  const folder = join(store, 'strings/1')
-  mkdirSync(folder, { recursive: true })
-  copyFileSync(fileURLToPath(new URL('../fixtures/onnx/strings.onnx', import.meta.url)), join(folder, 'model.onnx'))
-  const manifest = {
-    format: 1,
-    name: 'strings',
-    version: '1',
-    sha256: createHash('sha256')
-      .update(readFileSync(join(folder, 'model.onnx')))
-      .digest('hex'),
-    inputs: [{ tensor: 'words', type: 'string', shape: [null, 2], features: [{ name: 'words', length: 2 }] }],
-    outputs: [
-      { tensor: 'echo', field: 'echo', type: 'string', shape: [null, 2] },
-      { tensor: 'code', field: 'code', type: 'int64', shape: [null, 2] },
-    ],
-    tolerance: { absolute: 0, relative: 0 },
-    training: {},
-  }
-  writeFileSync(join(folder, 'model.json'), JSON.stringify(manifest))
-  return store
-}
+/** Twice the same words, and a number for each: its tensors are strings. */
+const strings = () => fixture('strings', { words: ['string', [2]] }, { echo: ['string', [2]], code: ['int64', [2]] })
 
 test("NVIDIA's client works unchanged, in JSON and in binary", { skip }, async t => {
-  const store = makeStore()
+  const store = mkdtempSync(join(tmpdir(), 'sluice-triton-'))
   t.after(() => rmSync(store, { recursive: true }))
+  copyVersions(store, 'iris-classifier', ['1'])
+  storeFixture(store, strings())
   await using open = await openDesk({ store, models: ['iris-classifier', 'strings'] })
   const script = fileURLToPath(new URL('triton_client.py', import.meta.url))
   const { python } = found as { python: string }
@@ -59,7 +38,7 @@ test("NVIDIA's client works unchanged, in JSON and in binary", { skip }, async t
   assert.deepEqual([seen.compressed.label, seen.compressed.probabilities], [first.label, first.probabilities])
   assert.deepEqual([seen.default_outputs, seen.timeout], [first.label, first.label])
   assert.deepEqual(seen.async, Array(20).fill(first.label))
-  const strings = {
+  const echoed = {
     echo: [
       ['one', 'zwölf'],
       ['', 'two'],
@@ -69,7 +48,7 @@ test("NVIDIA's client works unchanged, in JSON and in binary", { skip }, async t
       [-1, 2],
     ],
   }
-  assert.deepEqual(seen.strings, [strings, strings])
+  assert.deepEqual(seen.strings, [echoed, echoed])
   assert.equal(seen.error[0], '400')
   assert.match(seen.error[1], /input "float_input" has the shape \[1,3\]; the model takes \[-1,4\]/)
 })
