@@ -51,12 +51,13 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { maxParamLength: LONGEST_NAME },
   })
-  addHeaders(app)
   addFailures(app, options.log)
+  // Before the headers of pages, which its answers do not need: each costs as much as a row.
+  if (options.api !== undefined) await addInference(app, options.api, options.release)
+  addHeaders(app)
   addHealth(app, options.health)
   addMetrics(app, options.metrics)
   if (options.status !== undefined) addStatus(app, options, options.status)
-  if (options.api !== undefined) await addInference(app, options.api, options.release)
   try {
     await app.listen({ host, port })
   } catch (error) {

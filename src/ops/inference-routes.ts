@@ -54,6 +54,10 @@ export async function addInference(app: FastifyInstance, api: InferenceApi, rele
       if (error instanceof SluiceError || (error.statusCode ?? 500) < 500) return refuse(reply, error)
       throw error
     })
+    scope.addHook('onSend', (_request, reply, _payload, done) => {
+      reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
+      done()
+    })
     // The schemas are for people; tensors are checked against the model.
     scope.setValidatorCompiler(() => () => true)
     addServer(scope, api, release)

@@ -178,6 +178,8 @@ describe('real models over HTTP', () => {
     }
     const bad = await open.post(INFER, '{}', { 'Inference-Header-Content-Length': 'x' })
     assert.equal(bad.status, 400)
+    assert.equal(bad.headers.get('x-content-type-options'), 'nosniff')
+    assert.equal(bad.headers.get('cache-control'), 'no-store')
     for (const path of ['/v2/models/nobody', '/v2/models/nobody/ready', '/v2/models/ffnn/versions/7', '/v2/nothing']) {
       const response = await fetch(open.http.url + path)
       assert.equal(response.status, 404)
