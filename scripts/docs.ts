@@ -69,6 +69,10 @@ const RESPONSES: Record<Response, readonly [string, string]> = {
     'The partition stops until a person decides, because going on would skip data. The others go on; the worker is not ' +
       'ready.',
   ],
+  refuse: [
+    'Requests',
+    'A request to the inference API is answered with the error, as `{"error": "…"}`. Nothing else stops, and a request that was refused has not been run.',
+  ],
   exit: ['Start', 'Trying again cannot help: the process ends with exit code 2 for `invalid-config`, otherwise 1.'],
 }
 

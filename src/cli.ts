@@ -6,6 +6,7 @@ import { model } from './commands/model.ts'
 import { predict } from './commands/predict.ts'
 import { replay } from './commands/replay.ts'
 import { score } from './commands/score.ts'
+import { serve } from './commands/serve.ts'
 import { topics } from './commands/topics.ts'
 import { worker } from './commands/worker.ts'
 import { SluiceError } from './core/errors.ts'
@@ -15,6 +16,7 @@ const COMMANDS: Readonly<Record<string, Command | CommandGroup>> = {
   worker,
   replay,
   score,
+  serve,
   predict,
   model,
   audit,

@@ -137,16 +137,18 @@ export class IoThreads {
     else failed.resolve()
   }
 
-  #serve({ spec, pool }: ServedModel): void {
+  #serve({ spec, pool, tasksWaitWhen }: ServedModel): void {
     const { settings, tools } = this.#options
     const { sessions } = tools.metrics.batcher({ model: spec.name, version: spec.version })
     const server = new PoolServer({
       pool,
+      clock: tools.clock,
       layout: spec,
       clients: settings.ioThreads,
       slotsEach: slotsOfEach(pool.size),
       onBusy: sessions,
     })
+    tasksWaitWhen?.(graceMs => server.clientsWait(graceMs))
     this.#servers.set(spec.version, server)
   }
 

@@ -1,10 +1,10 @@
 import { headerTexts } from './audit/header-walker.ts'
-import { toJson } from './codec/json-encoder.ts'
 import type { Clock } from './core/clock.ts'
 import type { FeatureDecoder } from './core/codec.ts'
 import { COMPARED, type ComparedHeaders, type Comparison } from './core/comparison.ts'
 import { SluiceError } from './core/errors.ts'
 import type { ModelSpec, OutputSpec } from './core/model.ts'
+import { plainJson } from './core/plain-json.ts'
 import type { RecordBatch } from './core/record-batch.ts'
 import { unpackRow } from './core/rows.ts'
 import { Signal } from './core/signal.ts'
@@ -95,7 +95,7 @@ export class LiveAnswers implements Comparison {
     })
     return {
       [COMPARED.version]: answer.version,
-      [COMPARED.prediction]: toJson(values),
+      [COMPARED.prediction]: plainJson(values),
       [COMPARED.differs]: String(differs),
     }
   }

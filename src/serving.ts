@@ -5,17 +5,21 @@ import type { Log } from './core/log.ts'
 import type { GoldenSample, ModelSpec } from './core/model.ts'
 import type { PoolTelemetry } from './core/telemetry.ts'
 import { parseSessions } from './inference/placement.ts'
-import { createSessionPool, type OnnxSessionPool, SLOTS_PER_SESSION } from './inference/pool.ts'
+import { createSessionPool, SLOTS_PER_SESSION } from './inference/pool.ts'
+import type { LendablePool } from './inference/pool-server.ts'
 import { openStore, type StoreSettings } from './models/open-store.ts'
 import { originOf, verify } from './models/verification.ts'
 
 /** A model version that is loaded, verified, and ready to run. */
 export interface ServedModel {
   readonly spec: ModelSpec
-  readonly pool: OnnxSessionPool
+  /** Its sessions, or what the stream may have of them. */
+  readonly pool: LendablePool
   /** The input of its first golden sample: a row that is known to be good, if there is one. */
   readonly sample: GoldenSample['input'] | undefined
   close(): Promise<void>
+  /** Where others share the sessions, and the stream's threads are not this one: how to know that these wait for one. */
+  readonly tasksWaitWhen?: ((wait: (graceMs: number) => boolean) => void) | undefined
 }
 
 const PROBE_SLOTS = 1
@@ -30,6 +34,11 @@ export function slotsOfOne(sessions: number): number {
  * and there is one for its `Probe`. Two threads or more have two for each session together.
  */
 export function slotsOfEach(sessions: number): number {
+  return sessions + 1 + PROBE_SLOTS
+}
+
+/** Slots that the inference API has for itself: see `SessionShares`, and one for its `Probe`. */
+export function slotsOfGuests(sessions: number): number {
   return sessions + 1 + PROBE_SLOTS
 }
 

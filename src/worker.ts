@@ -6,6 +6,7 @@ import { tooManyHang } from './core/inference.ts'
 import { identityOf } from './core/model.ts'
 import { answers, type RolloutPlan, versionsOf } from './core/rollout.ts'
 import { aborted, within } from './core/waiting.ts'
+import { InferenceDesk } from './inference-desk.ts'
 import { IoThreads, type IoThreadsOptions } from './io-threads.ts'
 import { type ConnectionOptions, clusterTools } from './kafka/cluster.ts'
 import { RolloutFollower } from './kafka/rollout-topic.ts'
@@ -16,7 +17,7 @@ import type { WorkerSettings } from './replica.ts'
 import { CLOSE_TIMEOUT_MS, ReplicaRun } from './replica-run.ts'
 import { RolloutAgent } from './rollout-agent.ts'
 import type { LivePlan, ReplicaModel } from './served-versions.ts'
-import { openModel, type ServedModel, slotsOfEach, slotsOfOne } from './serving.ts'
+import { openModel, type ServedModel, slotsOfEach, slotsOfGuests, slotsOfOne } from './serving.ts'
 import { whenStoreAnswers } from './store-wait.ts'
 import { VersionShelf } from './version-shelf.ts'
 
@@ -45,6 +46,8 @@ export class Worker {
   readonly #settings: WorkerSettings
   readonly #tools: WorkerTools
   readonly #connection: ConnectionOptions
+  /** Answers requests over HTTP; undefined where HTTP_API is off. */
+  readonly desk: InferenceDesk | undefined
   readonly #shelf: VersionShelf
   readonly #follower: RolloutFollower
   readonly #replica = randomUUID()
@@ -62,6 +65,7 @@ export class Worker {
     this.#settings = settings
     this.#tools = tools
     this.#connection = connectionOptions(settings)
+    if (settings.httpApi) this.desk = this.#createDesk()
     this.#shelf = new VersionShelf({
       open: version => this.#open(version),
       retire: version => this.#io?.retire(version),
@@ -78,12 +82,15 @@ export class Worker {
   async run(signal: AbortSignal): Promise<void> {
     const { health, clock } = this.#tools
     health.enter('STARTING')
+    // Requests are refused while records still drain: whoever balances the load sends them elsewhere.
+    signal.addEventListener('abort', () => void this.desk?.stop(), { once: true })
     try {
       const live = await this.#planAtStart(signal)
       if (live !== undefined) await this.#serve(live, signal)
     } finally {
       health.enter('DRAINING')
       this.#agent?.close()
+      await within(clock, this.#settings.drainTimeoutMs, Promise.resolve(this.desk?.stop()))
       await within(
         clock,
         CLOSE_TIMEOUT_MS,
@@ -107,8 +114,7 @@ export class Worker {
       guarantee: processingGuarantee,
       model: model === undefined ? null : identityOf(model.spec),
       rollout: live === undefined ? null : { revision: live.revision, ...live.plan },
-      sessions:
-        model === undefined ? null : { size: model.pool.size, busy: model.pool.size - model.pool.idle, spec: sessions },
+      sessions: model === undefined ? null : { size: model.pool.size, busy: model.pool.busy, spec: sessions },
       ...((await this.#io?.status()) ?? nothing),
     }
   }
@@ -148,6 +154,7 @@ export class Worker {
     for (const version of this.#shelf.versions) if (!wanted.includes(version)) await this.#shelf.discard(version)
     const models = wanted.map(version => this.#shelf.opened(version)!)
     this.#agent = this.#createAgent(live)
+    this.desk?.prefer(this.#settings.modelName, live.plan.stable)
     const io = this.#createIo(models, live)
     this.#io = io
     if (this.#early !== undefined) io.fail(this.#early)
@@ -182,7 +189,9 @@ export class Worker {
   async #open(version: string): Promise<ServedModel> {
     const { log, clock, metrics } = this.#tools
     const { ioThreads } = this.#settings
-    const slotsFor = ioThreads === 1 ? slotsOfOne : (sessions: number) => ioThreads * slotsOfEach(sessions)
+    const slotsFor = (sessions: number) =>
+      (ioThreads === 1 ? slotsOfOne(sessions) : ioThreads * slotsOfEach(sessions)) +
+      (this.desk === undefined ? 0 : slotsOfGuests(sessions))
     const tools = {
       log,
       clock,
@@ -191,7 +200,8 @@ export class Worker {
       // Nothing answers yet at the start, and an engine may take minutes to build.
       openTimeoutMs: this.#io === undefined ? undefined : this.#settings.modelOpenTimeoutMs,
     }
-    const model = await openModel({ ...this.#settings, modelVersion: version }, tools, slotsFor)
+    const opened = await openModel({ ...this.#settings, modelVersion: version }, tools, slotsFor)
+    const model = this.desk?.add(opened) ?? opened
     try {
       await this.#io?.prepare(model)
     } catch (error) {
@@ -199,6 +209,16 @@ export class Worker {
       throw error
     }
     return model
+  }
+
+  /** Records must not wait for the sake of requests, so these never let a free session gather. */
+  #createDesk(): InferenceDesk {
+    return new InferenceDesk({
+      settings: this.#settings,
+      maxQueueDelayMs: 0,
+      ...this.#tools,
+      onCondition: ({ version }, error) => this.#onSessions(version, error, 'requests'),
+    })
   }
 
   #createFollower(): RolloutFollower {
@@ -236,7 +256,10 @@ export class Worker {
       live,
       shelf: this.#shelf,
       refuse: version => this.#hungSessions(version),
-      adopt: next => this.#io!.adopt(next),
+      adopt: next => {
+        this.#io!.adopt(next)
+        this.desk?.prefer(modelName, next.plan.stable)
+      },
       publish: report => this.#follower.report(report),
     })
   }
@@ -282,9 +305,9 @@ export class Worker {
   }
 
   /** What the pool of a version says of its sessions as a whole. Of one that answers nobody it is only worth a line. */
-  #onSessions(version: string, error: SluiceError | undefined): void {
+  #onSessions(version: string, error: SluiceError | undefined, whose = 'session-pool'): void {
     const { health, log } = this.#tools
-    const condition = `session-pool-${version}`
+    const condition = `${whose}-${version}`
     const plan = this.#agent?.live.plan
     if (error === undefined) health.clear(condition)
     else if (plan !== undefined && !answers(plan, version))

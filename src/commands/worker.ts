@@ -1,6 +1,5 @@
-import { type LoadedSettings, loadSettings, redact } from '../config/load.ts'
+import { loadSettings, showGiven } from '../config/load.ts'
 import { parseOptions } from '../config/options.ts'
-import { envName, SETTING_KEYS } from '../config/settings.ts'
 import { systemClock } from '../core/clock.ts'
 import { Health } from '../ops/health.ts'
 import { serveHttp } from '../ops/http.ts'
@@ -14,6 +13,7 @@ export const worker: Command = {
   summary: 'one replica: joins the group and predicts until it is told to stop',
   help: `Reads features from INPUT_TOPIC, predicts with MODEL_NAME and publishes to OUTPUT_TOPIC, exactly once.
 SIGTERM or SIGINT drains: what is in flight is committed, the group is left, and the exit code is 0.
+Requests over HTTP are answered by the same sessions (docs/api.md; HTTP_API=false turns that off).
 Replicas with the same GROUP_ID share the partitions. Every setting is an option: sluice config lists them.
 
 Example:
@@ -22,22 +22,23 @@ Example:
   async run({ argv, env, dotenvFile, signal, release, useLog }) {
     const { settings: options, positionals } = parseOptions(argv)
     refusePositionals(positionals, worker.usage)
-    const { settings, sources } = loadSettings({
+    const loaded = loadSettings({
       options,
       env,
       dotenvFile,
       required: ['inputTopic', 'outputTopic', 'deadLetterTopic', 'modelName'],
     })
+    const { settings } = loaded
     const log = createLog({ level: settings.logLevel, format: settings.logFormat, name: 'sluice' })
     useLog(log)
-    log.info({ release, settings: given(redact(settings), sources) }, 'starting')
+    log.info({ release, settings: showGiven(loaded) }, 'starting')
     const metrics = new Metrics({ release, process: true })
     const clock = systemClock
     const health = new Health({ clock, log, onReady: ready => metrics.ready(ready) })
     const served = new Worker(settings, { log, clock, health, metrics })
     const { httpHost: host, httpPort: port } = settings
     const status = () => served.status()
-    const http = await serveHttp({ host, port, release, log, health, metrics, status })
+    const http = await serveHttp({ host, port, release, log, health, metrics, status, api: served.desk })
     log.info({ url: http.url, port: http.port }, 'serving health, metrics and the status page')
     try {
       await served.run(signal)
@@ -45,10 +46,4 @@ Example:
       await http.close()
     }
   },
-}
-
-/** The settings that somebody set: defaults are in the docs, not in every log. */
-function given(shown: Readonly<Record<string, string>>, sources: LoadedSettings['sources']): Record<string, string> {
-  const set = SETTING_KEYS.filter(key => sources[key] !== 'default').map(envName)
-  return Object.fromEntries(Object.entries(shown).filter(([name]) => set.includes(name)))
 }

@@ -62,6 +62,19 @@ export function integer(min: number, max: number): Kind<number> {
   }
 }
 
+/** A decimal number in [min, max]. */
+export function fraction(min: number, max: number): Kind<number> {
+  return {
+    type: `${min} to ${max}`,
+    allowed: `a number from ${min} to ${max}`,
+    parse(text) {
+      const value = /^\d*\.?\d+$/.test(text) ? Number(text) : Number.NaN
+      return value >= min && value <= max ? value : undefined
+    },
+    show: String,
+  }
+}
+
 /** Milliseconds, as far as a timer of Node can count. */
 export function milliseconds(min: number): Kind<number> {
   return { ...integer(min, 2 ** 31 - 1), type: `from ${min}` }

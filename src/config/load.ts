@@ -64,6 +64,12 @@ export function redact(settings: Settings): Record<string, string> {
   return Object.fromEntries(set.map(key => [envName(key), showValue(key, settings[key])]))
 }
 
+/** The settings that somebody set, likewise: defaults are in the docs, not in every log. */
+export function showGiven({ settings, sources }: LoadedSettings): Record<string, string> {
+  const set = SETTING_KEYS.filter(key => sources[key] !== 'default').map(envName)
+  return Object.fromEntries(Object.entries(redact(settings)).filter(([name]) => set.includes(name)))
+}
+
 function fromFile(file: string | undefined): (key: SettingKey) => string | undefined {
   if (file === undefined) return () => undefined
   let content: Buffer

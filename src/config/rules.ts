@@ -74,4 +74,9 @@ export const RULES: readonly Rule[] = [
     'FETCH_MAX_WAIT_MS must be below REQUEST_TIMEOUT_MS, or a quiet topic would look like a dead broker.',
     s => s.fetchMaxWaitMs < s.requestTimeoutMs,
   ),
+  rule(
+    ['apiMaxBodyBytes', 'apiMaxWaitingBytes'],
+    'API_MAX_BODY_BYTES must not be above API_MAX_WAITING_BYTES, or the largest request could never be taken.',
+    s => s.apiMaxBodyBytes <= s.apiMaxWaitingBytes,
+  ),
 ]

@@ -1,6 +1,7 @@
 import {
   boolean,
   brokers,
+  fraction,
   integer,
   type Kind,
   milliseconds,
@@ -30,6 +31,7 @@ export const GROUPS = [
   'Delivery',
   'Limits',
   'HTTP',
+  'API',
   'Log',
 ] as const
 type Group = (typeof GROUPS)[number]
@@ -353,6 +355,42 @@ const SETTINGS = {
     integer(0, 65_535),
     0,
     'Port to listen on; 0 picks a free one and logs it, so replicas on one machine need no care.',
+  ),
+
+  httpApi: set(
+    'API',
+    boolean,
+    true,
+    'Answer the Open Inference Protocol v2 in the worker too, with its sessions (docs/api.md). `sluice serve` always does.',
+  ),
+  apiDeadlineMs: set(
+    'API',
+    milliseconds(1),
+    1_000,
+    'How long a request may wait for a session; then it is refused with 503 and not run. A request may ask for less (`timeout`).',
+    ms,
+  ),
+  apiShare: set(
+    'API',
+    fraction(0, 0.9),
+    0.1,
+    "Share of the time of a version's sessions that requests get while records wait for them; what records leave over they get besides. 0: only that.",
+  ),
+  apiMaxBodyBytes: set('API', integer(1024, MAX_BYTES), 33_554_432, 'Largest body of a request.', bytes),
+  apiMaxRows: set('API', integer(1, 10_000_000), 65_536, 'Most rows of a request.', { unit: 'rows' }),
+  apiMaxWaiting: set(
+    'API',
+    integer(1, 1_000_000),
+    1_024,
+    'Requests that are under way at once, over all models; more are refused with 503.',
+    { unit: 'requests' },
+  ),
+  apiMaxWaitingBytes: set(
+    'API',
+    integer(1024, 2 ** 40),
+    268_435_456,
+    'Bodies of the requests that are under way at once, likewise.',
+    bytes,
   ),
 
   logLevel: set(

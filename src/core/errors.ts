@@ -7,12 +7,13 @@
  * - `retry`: the whole system is at fault, not a record. The worker waits with backoff, is not ready, and says why.
  * - `halt`: one partition stops until a person decides, because going on would skip data.
  * - `exit`: trying again cannot help; the process ends with `exitCode`.
+ * - `refuse`: a request over HTTP is answered with the error; nothing else is touched.
  */
 
 /** Where on a record's journey an error arose; the `error-stage` header of a dead letter. */
-export type Stage = 'config' | 'start' | 'fetch' | 'decode' | 'inference' | 'encode' | 'commit'
+export type Stage = 'config' | 'start' | 'fetch' | 'decode' | 'inference' | 'encode' | 'commit' | 'request'
 
-export type Response = 'dead-letter' | 'retry' | 'halt' | 'exit'
+export type Response = 'dead-letter' | 'retry' | 'halt' | 'exit' | 'refuse'
 
 interface ErrorRow {
   readonly stage: Stage
@@ -411,6 +412,49 @@ export const ERRORS = {
     'exit',
     'The replay was stopped before it was complete. What it has committed stands.',
     'Run the same command again: it goes on where it was.',
+  ),
+  // What the inference API answers to a request that it does not serve.
+  'request-invalid': row(
+    'request',
+    'refuse',
+    'The request is not one of the Open Inference Protocol, or its tensors are not those of the model (status 400).',
+    'Send what the message names; `GET /v2/models/NAME` says which tensors the model takes.',
+  ),
+  'request-failed': row(
+    'request',
+    'refuse',
+    'The model fails on a row of the request, alone, and not on a row that is known to be good (status 400).',
+    'Correct the row that the message names; the other requests of its batch were answered.',
+  ),
+  'version-not-served': row(
+    'request',
+    'refuse',
+    'This process serves no such model, or not this version of it (status 404).',
+    'The message lists what is served. A worker serves the versions of its rollout, `sluice serve` those named by --model.',
+  ),
+  'request-too-large': row(
+    'request',
+    'refuse',
+    'The body is larger than API_MAX_BODY_BYTES, or has more rows than API_MAX_ROWS (status 413).',
+    'Send the rows in several requests, or raise the limit.',
+  ),
+  overloaded: row(
+    'request',
+    'refuse',
+    'As many requests wait as API_MAX_WAITING or API_MAX_WAITING_BYTES allows, so this one was not begun (status 503).',
+    'Send it again after Retry-After seconds; add sessions or replicas if it lasts.',
+  ),
+  'deadline-exceeded': row(
+    'request',
+    'refuse',
+    'The request waited for a session until its deadline, and was not run (status 503).',
+    'Send it again; add sessions or replicas if it lasts. In a worker, API_SHARE is what the API gets while records wait.',
+  ),
+  'not-ready': row(
+    'request',
+    'refuse',
+    'The process starts or stops, or the sessions of the version are being closed (status 503).',
+    'Send it again, or to another replica.',
   ),
   // What `sluice audit` has to say.
   'audit-failed': row(

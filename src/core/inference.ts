@@ -59,6 +59,8 @@ export interface Reservation {
 export interface SessionPool {
   /** How many sessions could take a batch now without waiting. */
   readonly idle: number
+  /** How many cannot. For numbers that people see: who asks for `idle` wants a session. */
+  readonly busy: number
   readonly size: number
   /** Counted, not enforced: the pool goes on, and whoever runs rows that hang has to stop in time. */
   readonly hung: HungThreads

@@ -79,3 +79,13 @@ export interface PoolTelemetry {
   /** Threads that were left behind and have not ended. */
   threadsLeftBehind(count: number): void
 }
+
+/** What the inference API reports. Called once a request. */
+export interface ApiTelemetry {
+  /** Requests under way, over all models. */
+  waiting(requests: number): void
+  /** A request was answered. */
+  answered(model: string, version: string, rows: number, ms: number): void
+  /** A request was refused with the error of this code; model and version are empty where they were not known. */
+  refused(model: string, version: string, code: string): void
+}

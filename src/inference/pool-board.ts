@@ -67,6 +67,14 @@ export class PoolBoard {
     Atomics.sub(this.#cells, ANNOUNCED, 1)
   }
 
+  /** Whether any of the first `clients` waits. */
+  anyWaits(clients: number): boolean {
+    for (let client = 0; client < clients; client++) {
+      if (Atomics.load(this.#cells, FIRST_WAITS + client) === 1) return true
+    }
+    return false
+  }
+
   publish(idle: number, hung: number): void {
     Atomics.store(this.#cells, HUNG, hung)
     Atomics.store(this.#cells, IDLE, idle)

@@ -59,6 +59,10 @@ export class PoolClient implements SessionPool {
     return this.#closed ? 0 : this.#board.idleOrWait(this.#loan.client)
   }
 
+  get busy(): number {
+    return this.size - this.#board.idle
+  }
+
   get size(): number {
     return this.#loan.size
   }

@@ -1,4 +1,5 @@
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import type { Clock } from '../core/clock.ts'
 import { packError } from '../core/error-transfer.ts'
 import { SluiceError } from '../core/errors.ts'
 import type { Reservation, SessionChoice, SessionPool } from '../core/inference.ts'
@@ -17,6 +18,7 @@ export interface LendablePool extends SessionPool {
 
 export interface PoolServerOptions {
   readonly pool: LendablePool
+  readonly clock: Clock
   readonly layout: SlotLayout
   /** How many clients share the pool. */
   readonly clients: number
@@ -51,6 +53,7 @@ export class PoolServer {
   /** Who is told first of an idle session, so that each is in turn. */
   #first = 0
   #busy = -1
+  #wokeAt = Number.NEGATIVE_INFINITY
   #toldHung = false
 
   constructor(options: PoolServerOptions) {
@@ -88,6 +91,11 @@ export class PoolServer {
       size: pool.size,
       mostHung: pool.hung.most,
     }
+  }
+
+  /** Whether a client waits for a session, or was told of one so short a time ago that it may yet come for it. */
+  clientsWait(graceMs: number): boolean {
+    return this.#board.anyWaits(this.#clients.length) || this.#options.clock.now() - this.#wokeAt < graceMs
   }
 
   /** Ends the channels. The pool is left to its owner. */
@@ -188,7 +196,9 @@ export class PoolServer {
     const { length } = this.#clients
     for (let i = 0; i < length; i++) {
       const client = this.#clients[(this.#first + i) % length]!
-      if (this.#board.takeWait(client.place)) this.#reply(client, { kind: 'available' })
+      if (!this.#board.takeWait(client.place)) continue
+      this.#wokeAt = this.#options.clock.now()
+      this.#reply(client, { kind: 'available' })
     }
     if (length > 0) this.#first = (this.#first + 1) % length
   }

@@ -165,6 +165,10 @@ class Pool implements OnnxSessionPool {
     return this.#closing ? 0 : this.#sessions.filter(session => this.#isFree(session)).length
   }
 
+  get busy(): number {
+    return this.size - this.idle
+  }
+
   get size(): number {
     return this.#sessions.length
   }

@@ -3,8 +3,10 @@ import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { type FastifyInstance, fastify } from 'fastify'
 import { messageOf, SluiceError } from '../core/errors.ts'
+import type { InferenceApi } from '../core/inference-api.ts'
 import type { Log } from '../core/log.ts'
 import type { Health, HealthReport } from './health.ts'
+import { addInference } from './inference-routes.ts'
 import type { Metrics } from './metrics.ts'
 import type { StatusBody, WorkerStatus } from './status.ts'
 
@@ -16,8 +18,10 @@ interface HttpOptions {
   readonly log: Log
   readonly health: Health
   readonly metrics: Metrics
-  /** Asked at every request of `/status`. */
-  readonly status: () => WorkerStatus | Promise<WorkerStatus>
+  /** Asked at every request of `/status`; left out: there is no status page. */
+  readonly status?: (() => WorkerStatus | Promise<WorkerStatus>) | undefined
+  /** Models that can be asked over HTTP; undefined where that is turned off. */
+  readonly api?: InferenceApi | undefined
 }
 
 export interface HttpServer {
@@ -29,18 +33,31 @@ export interface HttpServer {
   close(): Promise<void>
 }
 
+/** Within this a client must have sent its request: one that dawdles would keep its place from others. */
+const REQUEST_TIMEOUT_MS = 60_000
+
+/** Of a model or a version, percent-encoded. */
+const LONGEST_NAME = 512
+
 /**
- * Serves health, metrics and the status page. Everything is read-only; nothing in it is secret, and nothing guards it
- * but the address it listens on.
+ * Serves health, metrics, the status page and the inference API. Nothing in it is secret, nobody can change anything over
+ * it, and nothing guards it but the address it listens on.
  * @throws SluiceError `invalid-config` when it cannot listen there.
  */
 export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   const { host, port } = options
-  const app = fastify({ forceCloseConnections: true })
+  const app = fastify({
+    forceCloseConnections: true,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    routerOptions: { maxParamLength: LONGEST_NAME },
+  })
+  addFailures(app, options.log)
+  // Before the headers of pages, which its answers do not need: each costs as much as a row.
+  if (options.api !== undefined) await addInference(app, options.api, options.release)
   addHeaders(app)
   addHealth(app, options.health)
-  addStatus(app, options)
-  addFailures(app, options.log)
+  addMetrics(app, options.metrics)
+  if (options.status !== undefined) addStatus(app, options, options.status)
   try {
     await app.listen({ host, port })
   } catch (error) {
@@ -54,7 +71,7 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
 
 /** A page of ours loads nothing from elsewhere, and no page of others may frame it or read into it. */
 function addHeaders(app: FastifyInstance): void {
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     if (!reply.hasHeader('content-security-policy')) {
       reply.header('content-security-policy', "default-src 'none'; frame-ancestors 'none'")
     }
@@ -65,6 +82,7 @@ function addHeaders(app: FastifyInstance): void {
       'x-content-type-options': 'nosniff',
       'x-frame-options': 'DENY',
     })
+    done()
   })
 }
 
@@ -80,7 +98,18 @@ function addHealth(app: FastifyInstance, health: Health): void {
   })
 }
 
-function addStatus(app: FastifyInstance, { release, health, metrics, status }: HttpOptions): void {
+function addMetrics(app: FastifyInstance, metrics: Metrics): void {
+  app.get('/metrics', async (_request, reply) => {
+    const { contentType, body } = await metrics.expose()
+    return reply.type(contentType).send(body)
+  })
+}
+
+function addStatus(
+  app: FastifyInstance,
+  { release, health }: HttpOptions,
+  status: NonNullable<HttpOptions['status']>,
+): void {
   const page = readFileSync(new URL('./status.html', import.meta.url), 'utf8')
   const policy = pagePolicy(page)
   app.get('/', async (_request, reply) =>
@@ -89,10 +118,6 @@ function addStatus(app: FastifyInstance, { release, health, metrics, status }: H
   app.get('/status', async (): Promise<StatusBody> => {
     const uptime = Math.round(process.uptime())
     return { release, uptime, health: health.ready(), ...(await status()) }
-  })
-  app.get('/metrics', async (_request, reply) => {
-    const { contentType, body } = await metrics.expose()
-    return reply.type(contentType).send(body)
   })
 }
 

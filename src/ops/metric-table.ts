@@ -1,6 +1,6 @@
 /** The one table of metrics: the registry is made from it, and `docs/metrics.md` is generated from it. */
 
-export const METRIC_GROUPS = ['Records', 'Batches', 'Latency', 'Partitions', 'Sessions', 'Worker'] as const
+export const METRIC_GROUPS = ['Records', 'Batches', 'Latency', 'Partitions', 'Sessions', 'API', 'Worker'] as const
 
 interface MetricRow {
   readonly group: (typeof METRIC_GROUPS)[number]
@@ -254,6 +254,36 @@ export const METRICS = {
     name: 'sluice_session_threads_left_behind',
     labels: MODEL,
     help: 'Threads that hang, in a run or while they open the model, and were left behind. The worker ends when there are 16.',
+  },
+  apiRequests: {
+    group: 'API',
+    type: 'counter',
+    name: 'sluice_api_requests_total',
+    labels: [...MODEL, 'outcome'],
+    help: 'Requests for inference by outcome: `ok`, or the code of the error that they were refused with (docs/errors.md). Those refused before a model was known have none.',
+  },
+  apiRows: {
+    group: 'API',
+    type: 'counter',
+    name: 'sluice_api_rows_total',
+    labels: MODEL,
+    help: 'Rows of the requests that were answered.',
+  },
+  apiSeconds: {
+    group: 'API',
+    type: 'histogram',
+    name: 'sluice_api_request_seconds',
+    labels: MODEL,
+    buckets: SECONDS,
+    help: 'From a request having been read to its answer being ready, of those answered.',
+  },
+  apiWaiting: {
+    group: 'API',
+    type: 'gauge',
+    name: 'sluice_api_requests_waiting',
+    labels: [],
+    ofThreads: 'first',
+    help: 'Requests for inference that are under way: being read, waiting or running. API_MAX_WAITING bounds them.',
   },
   rebalances: {
     group: 'Worker',

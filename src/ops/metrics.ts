@@ -1,5 +1,6 @@
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import {
+  type ApiTelemetry,
   BATCH_TRIGGERS,
   type BatcherTelemetry,
   type BatchTrigger,
@@ -210,6 +211,28 @@ export class Metrics {
       },
       sessionEvent: (provider, event) => sessionEvents.inc({ ...at, provider, event }),
       threadsLeftBehind: count => threadsLeftBehind.set(at, count),
+    }
+  }
+
+  /** The reporter of the inference API. */
+  api(): ApiTelemetry {
+    const { apiRequests, apiRows, apiSeconds, apiWaiting } = this.#metric
+    apiWaiting.set(0)
+    const served = lazily((key: string) => {
+      const [model, version] = key.split('\0') as [string, string]
+      const at = { model, version }
+      const ok = started(apiRequests.labels({ ...at, outcome: 'ok' }))
+      return { ok, rows: started(apiRows.labels(at)), seconds: apiSeconds.labels(at) }
+    })
+    return {
+      waiting: requests => apiWaiting.set(requests),
+      answered(model, version, rows, ms) {
+        const series = served(`${model}\0${version}`)
+        series.ok.inc()
+        series.rows.inc(rows)
+        series.seconds.observe(ms / 1000)
+      },
+      refused: (model, version, outcome) => apiRequests.inc({ model, version, outcome }),
     }
   }
 

@@ -179,7 +179,7 @@ export class Batcher {
     const startedAt = clock.now()
     this.#running++
     const running = this.#runUntilSettled(batch)
-    telemetry.sessions(pool.size - pool.idle, pool.size)
+    telemetry.sessions(pool.busy, pool.size)
     const outcome = await running
     this.#running--
     if (outcome === undefined) this.#drop(batch)
@@ -196,7 +196,7 @@ export class Batcher {
     const computeMs = timings?.computeMs ?? 0
     const queueMs = startedAt - batch.openedAt - batch.inputMs + (timings?.waitMs ?? 0)
     telemetry.batch(batch.rows, trigger, { queueMs: Math.max(0, queueMs), inputMs: batch.inputMs, computeMs })
-    telemetry.sessions(pool.size - pool.idle, pool.size)
+    telemetry.sessions(pool.busy, pool.size)
     if (timings !== undefined) telemetry.sessionBusyMs(timings.provider, computeMs)
     if (timings !== undefined && batch.runs === 1) this.#learn(batch, clock.now() - startedAt, timings)
     this.#meter.served(clock.now() - batch.arrivedAt)

@@ -106,6 +106,13 @@ const CASES: Record<SettingKey, { good: string; value: unknown; bad: string[] }>
   fetchMaxBytes: { good: '2000', value: 2000, bad: ['1023'] },
   httpHost: { good: '0.0.0.0', value: '0.0.0.0', bad: ['a\0b'] },
   httpPort: { good: '0', value: 0, bad: ['65536', '-1', 'http'] },
+  httpApi: { good: 'false', value: false, bad: ['maybe'] },
+  apiDeadlineMs: { good: '250', value: 250, bad: ['0', '-1'] },
+  apiShare: { good: '0.25', value: 0.25, bad: ['0.91', '-0.1', '1e-1', '10%', '.'] },
+  apiMaxBodyBytes: { good: '2048', value: 2048, bad: ['1023'] },
+  apiMaxRows: { good: '100', value: 100, bad: ['0'] },
+  apiMaxWaiting: { good: '16', value: 16, bad: ['0'] },
+  apiMaxWaitingBytes: { good: '67108864', value: 67_108_864, bad: ['1023'] },
   logLevel: { good: 'debug', value: 'debug', bad: ['trace', 'INFO'] },
   logFormat: { good: 'json', value: 'json', bad: ['xml'] },
 }
@@ -205,6 +212,7 @@ const VIOLATIONS: readonly Record<string, string>[] = [
   { SESSION_TIMEOUT_MS: '30000' },
   { REQUEST_TIMEOUT_MS: '30000' },
   { FETCH_MAX_WAIT_MS: '10000' },
+  { API_MAX_BODY_BYTES: '2048', API_MAX_WAITING_BYTES: '2047' },
 ]
 
 describe('rules between settings', () => {

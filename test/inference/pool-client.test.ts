@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { describe, it, type TestContext } from 'node:test'
 import { Worker } from 'node:worker_threads'
+import { systemClock } from '../../src/core/clock.ts'
 import { RunError } from '../../src/core/inference.ts'
 import type { TensorSlot } from '../../src/core/tensor.ts'
 import { PoolServer } from '../../src/inference/pool-server.ts'
@@ -132,7 +133,7 @@ describe('threads that share a pool', () => {
     const model = rowSums()
     const pool = await openPool(model, 'cpu*2', { slots: 2 * THREADS, maxBatchSize: 4 })
     t.after(() => pool.close())
-    const server = new PoolServer({ pool, layout: model.spec, clients: THREADS, slotsEach: 2 })
+    const server = new PoolServer({ pool, clock: systemClock, layout: model.spec, clients: THREADS, slotsEach: 2 })
     t.after(() => server.close())
     const threads = Array.from({ length: THREADS }, (_, i) => {
       const loan = server.lend()

@@ -21,7 +21,7 @@ export function share(
 ): SharedPool {
   const reports: string[] = []
   const onBusy = (busy: number, size: number) => reports.push(`${busy} of ${size}`)
-  const server = new PoolServer({ pool, layout, clients, slotsEach, onBusy })
+  const server = new PoolServer({ pool, clock: systemClock, layout, clients, slotsEach, onBusy })
   const made = Array.from({ length: clients }, () => new PoolClient(server.lend(), systemClock))
   t?.after(() => server.close())
   return { server, clients: made, reports }

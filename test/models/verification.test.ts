@@ -35,6 +35,10 @@ class FakePool implements SessionPool {
     return this.size
   }
 
+  get busy(): number {
+    return 0
+  }
+
   get free(): number {
     return this.#free.length
   }

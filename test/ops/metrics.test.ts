@@ -71,6 +71,10 @@ function exercised(): Metrics {
   pool.sessionEvent('cpu', 'hung')
   pool.threadsLeftBehind(1)
   metrics.halted(AT.topic, AT.partition, true)
+  const api = metrics.api()
+  api.waiting(2)
+  api.answered(MODEL.model, MODEL.version, 3, 5)
+  api.refused(MODEL.model, MODEL.version, 'overloaded')
   metrics.rebalanced()
   metrics.ready(true)
   return metrics

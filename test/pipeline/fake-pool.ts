@@ -68,6 +68,10 @@ export class FakePool implements SessionPool {
     return this.size - this.runs.length
   }
 
+  get busy(): number {
+    return this.runs.length
+  }
+
   get slotCapacity(): number {
     return this.slots[0]!.capacity
   }

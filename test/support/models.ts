@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
-import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cp, mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import avro from 'avsc'
+import type { RowSpec } from '../../src/core/tensor.ts'
+import type { Fixture } from '../inference/fixtures.ts'
 
 const ROOT = new URL('../../', import.meta.url)
 
@@ -59,6 +61,21 @@ export function copyVersions(
     const renamed = { ...JSON.parse(readFileSync(manifest, 'utf8')), name: model, version }
     writeFileSync(manifest, JSON.stringify(renamed))
   }
+}
+
+/** Puts a model of test/fixtures/onnx into a store, as the bundle that its description makes; each input is a feature. */
+export function storeFixture(store: string, { modelFile, spec }: Fixture): void {
+  const folder = join(store, spec.name, spec.version)
+  const shaped = <T extends RowSpec>({ rowShape, width, ...row }: T) => ({ ...row, shape: [null, ...rowShape] })
+  mkdirSync(folder, { recursive: true })
+  cpSync(modelFile, join(folder, 'model.onnx'))
+  const { fixedBatch, ...described } = spec
+  const inputs = spec.inputs.map(input => ({
+    ...shaped(input),
+    features: [{ name: input.tensor, ...(input.width > 1 && { length: input.width }) }],
+  }))
+  const manifest = { format: 1, ...described, inputs, outputs: spec.outputs.map(shaped) }
+  writeFileSync(join(folder, 'model.json'), JSON.stringify(manifest))
 }
 
 /** Schema ids that `schemas/ids.json` has for features. */

@@ -49,6 +49,12 @@ export function startWorker({ env = {}, args = [], ...options }: WorkerOptions):
   return new WorkerProcess(spawnSluice(['worker', ...args], { ...options, env: settings }))
 }
 
+/** Starts `sluice serve`, likewise. */
+export function startServer({ env = {}, args = [], ...options }: WorkerOptions): WorkerProcess {
+  const settings = { LOG_FORMAT: 'json', HTTP_PORT: '0', ...env }
+  return new WorkerProcess(spawnSluice(['serve', ...args], { ...options, env: settings }))
+}
+
 /** A worker in a process of its own, which ends with this one. */
 export class WorkerProcess {
   /** Every line of its log so far. */

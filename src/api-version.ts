@@ -1,0 +1,158 @@
+import { InferAnswerWriter } from './api/infer-answer.ts'
+import type { InferRequest } from './api/infer-request.ts'
+import type { Clock } from './core/clock.ts'
+import { SluiceError } from './core/errors.ts'
+import type { InferAnswer } from './core/inference-api.ts'
+import { identityOf, type ModelSpec } from './core/model.ts'
+import type { RowRequest } from './core/row-request.ts'
+import type { BatcherTelemetry } from './core/telemetry.ts'
+import type { TensorColumn } from './core/tensor.ts'
+import type { LendablePool } from './inference/pool-server.ts'
+import { SessionShares } from './inference/session-shares.ts'
+import { Batcher } from './pipeline/batcher.ts'
+import { RequestLane } from './pipeline/request-lane.ts'
+import { Probe } from './probe.ts'
+import type { ServedModel } from './serving.ts'
+
+interface ApiVersionOptions {
+  readonly model: ServedModel
+  readonly clock: Clock
+  readonly share: number
+  readonly maxQueueDelayMs: number
+  readonly telemetry: BatcherTelemetry
+  /** Why requests wait for the sessions; undefined when they do not any more. */
+  readonly onCondition: (error: SluiceError | undefined) => void
+}
+
+/** What became of a request. */
+export interface Outcome {
+  readonly answer: (answer: InferAnswer) => void
+  readonly refuse: (error: SluiceError) => void
+  readonly abandoned: () => boolean
+}
+
+/** A model version that answers requests, beside the stream or alone: its lane, its batcher, its part of the sessions. */
+export class ApiVersion {
+  readonly spec: ModelSpec
+  /** What is left of the sessions for the stream. */
+  readonly tasks: LendablePool
+  readonly #shares: SessionShares
+  readonly #lane: RequestLane
+  readonly #batcher: Batcher
+  readonly #tell: ApiVersionOptions['onCondition']
+  #underWay = 0
+  #idle = Promise.withResolvers<void>()
+  /** Why nothing is taken any more. */
+  #closed: SluiceError | undefined
+
+  /** Takes `slotsOfGuests` of the pool's slots. */
+  constructor(options: ApiVersionOptions) {
+    const { model, clock, share, maxQueueDelayMs, telemetry } = options
+    const { spec, pool, sample } = model
+    const probe = new Probe(spec, pool, sample)
+    this.spec = spec
+    this.#tell = options.onCondition
+    this.#lane = new RequestLane({ clock, onWaiting: () => this.#batcher.offer(this.#lane) })
+    const guestsWait = () => this.#lane.waiting
+    this.#shares = new SessionShares({ pool, clock, share, guestSlots: pool.size + 1, guestsWait })
+    this.tasks = this.#shares.tasks
+    this.#batcher = new Batcher({
+      pool: this.#shares.guests,
+      model: identityOf(spec),
+      maxQueueDelayMs,
+      targetLatencyMs: 0,
+      telemetry,
+      clock,
+      probe: (session, by) => probe.run(session, by),
+      onGood: slot => probe.learn(slot),
+      onCondition: error => this.#onCondition(error),
+    })
+  }
+
+  /** See `SessionShares`. */
+  tasksWaitWhen(wait: (graceMs: number) => boolean): void {
+    this.#shares.tasksWaitWhen(wait)
+  }
+
+  /** Runs the rows of a request that was parsed for this version. */
+  run(request: InferRequest, deadline: number, outcome: Outcome): void {
+    if (this.#closed === undefined) {
+      this.#underWay++
+      this.#lane.add(new Job(this.spec, request, deadline, outcome, () => this.#over()))
+    } else outcome.refuse(this.#closed)
+  }
+
+  /** Waits until all requests that were taken are answered. */
+  async drained(): Promise<void> {
+    while (this.#underWay > 0) await this.#idle.promise
+  }
+
+  /** Refuses what is still there. */
+  close(): void {
+    this.#refuseAll(new SluiceError('not-ready', `version ${this.spec.version} of ${this.spec.name} was unloaded`))
+    this.#batcher.close()
+    this.#shares.close()
+    this.#tell(undefined)
+  }
+
+  #over(): void {
+    if (--this.#underWay > 0) return
+    this.#idle.resolve()
+    this.#idle = Promise.withResolvers()
+  }
+
+  /** A batcher that gives up for good tells nobody what became of its rows. */
+  #onCondition(error: SluiceError | undefined): void {
+    if (error?.response === 'exit') this.#refuseAll(new SluiceError('not-ready', error.message))
+    this.#tell(error)
+  }
+
+  #refuseAll(error: SluiceError): void {
+    this.#closed ??= error
+    this.#lane.close(error)
+  }
+}
+
+/** A request in the lane of its version. */
+class Job implements RowRequest {
+  readonly rows: number
+  readonly deadline: number
+  readonly #request: InferRequest
+  readonly #version: string
+  readonly #outcome: Outcome
+  readonly #writer: InferAnswerWriter
+  readonly #onOver: () => void
+
+  constructor(spec: ModelSpec, request: InferRequest, deadline: number, outcome: Outcome, onOver: () => void) {
+    this.rows = request.rows
+    this.deadline = deadline
+    this.#request = request
+    this.#version = spec.version
+    this.#outcome = outcome
+    this.#writer = new InferAnswerWriter(spec, request)
+    this.#onOver = onOver
+  }
+
+  get abandoned(): boolean {
+    return this.#outcome.abandoned()
+  }
+
+  pack(inputs: readonly TensorColumn[], from: number, count: number, at: number): void {
+    const tensors = this.#request.inputs
+    for (let i = 0; i < tensors.length; i++) tensors[i]!.pack(inputs[i]!, from, count, at)
+  }
+
+  ran(outputs: readonly TensorColumn[], from: number, count: number, at: number): void {
+    this.#writer.take(outputs, from, count, at)
+  }
+
+  done(): void {
+    this.#outcome.answer(this.#writer.finish(this.#version))
+    this.#onOver()
+  }
+
+  refuse(error: SluiceError): void {
+    this.#outcome.refuse(error)
+    this.#onOver()
+  }
+}
