@@ -1,7 +1,6 @@
 import { Backoff, LONGEST_BROKER_WAIT_MS } from '../core/backoff.ts'
-import { asSluiceError, type ErrorCode } from '../core/errors.ts'
 import { below, type FetchedRecords, memoryOf, offsetOf } from '../core/record-batch.ts'
-import { FencedError, type FetchTarget, type Room } from '../core/transaction.ts'
+import type { FetchTarget, Room } from '../core/transaction.ts'
 import { CommitLoop, type CommittingTask, type Settled } from './commit-loop.ts'
 import { DecodeStage } from './decode-stage.ts'
 import type { MicroBatch } from './micro-batch.ts'
@@ -9,6 +8,7 @@ import { emitPart } from './output-stage.ts'
 import type { RowSource } from './row-sources.ts'
 import type { ServedVersion } from './serving.ts'
 import { STATE_AT_END, type TaskEnd, type TaskOptions, type TaskState } from './task-contract.ts'
+import { TaskFailures } from './task-failures.ts'
 import { type Part, TaskRun } from './task-run.ts'
 import { TaskShadows } from './task-shadows.ts'
 import { Trouble } from './trouble.ts'
@@ -37,12 +37,11 @@ export class PartitionTask implements FetchTarget, CommittingTask {
   #last = Number.POSITIVE_INFINITY
   #paused = false
   #failure: Error | undefined
-  /** Fetches in a row that found the log to be another than the start before them did. */
-  #suspicions = 0
   /** As a source of rows for the batcher of each version. */
   readonly #sources = new Map<ServedVersion, RowSource>()
   readonly #shadows: TaskShadows
   readonly #trouble: Trouble
+  readonly #failures: TaskFailures
   readonly #decoding: DecodeStage
   /** Grows from failure to failure, until a transaction succeeds. */
   readonly #backoff = new Backoff(50, LONGEST_BROKER_WAIT_MS)
@@ -60,6 +59,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
       clock: options.clock,
       onSettled: () => this.#emitShadows(),
     })
+    this.#failures = new TaskFailures({ ...options, trouble: this.#trouble, shadows: this.#shadows })
     this.#decoding = new DecodeStage({
       serving: options.serving,
       clock: options.clock,
@@ -94,7 +94,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
         await this.#run.commits.run(this)
         end = { how: this.#run.commits.committedOffset >= this.#last ? 'complete' : 'closed' }
       } catch (error) {
-        end = this.#endAfter(error)
+        end = this.#failures.endAfter(error, this.#state, error === this.#failure)
       }
       this.#discardRun()
       if (end === undefined) await this.#waitToStartOver()
@@ -147,7 +147,7 @@ export class PartitionTask implements FetchTarget, CommittingTask {
     const records = this.#run.queue(below(fetched, this.#last))
     this.#options.rate?.take(records)
     this.#trouble.passed('fetch')
-    this.#suspicions = 0
+    this.#failures.fetched()
     this.#endOffset = fetched.endOffset
     if (records > 0) {
       this.#options.telemetry.recordsIn(records)
@@ -365,58 +365,4 @@ export class PartitionTask implements FetchTarget, CommittingTask {
     telemetry.lag(Math.max(0, Math.min(this.#endOffset, this.#last) - committedOffset))
     telemetry.inFlight(holding.records, holding.bytes)
   }
-
-  /**
-   * What a failure means for the task: an end, or (undefined) a new initialisation. Only an initialisation halts it: it
-   * compares the committed offset with the log, so what a fetch complains of is looked at again there.
-   */
-  #endAfter(error: unknown): TaskEnd | undefined {
-    const { log, telemetry } = this.#options
-    if (error instanceof FencedError) {
-      log.info({ reason: error.message }, 'partition task is fenced: another owner took over')
-      telemetry.transaction('fenced', 0)
-      return { how: 'fenced' }
-    }
-    const known = asSluiceError(error, 'internal')
-    if (known.response === 'exit') return { how: 'failed', error: known }
-    const initialising = this.#state === 'INITIALISING'
-    // What a fetch suspects is no condition yet: the next start says what is lost, if anything is. But one that no start
-    // confirms, and every fetch repeats, keeps the partition from going on.
-    const suspicion = known.response === 'halt' && !initialising && ++this.#suspicions <= MOST_SUSPICIONS
-    const news = !suspicion && this.#trouble.met(this.#stepOf(error, known.code), known)
-    if (known.response === 'halt' && initialising) return { how: 'halted', error: known }
-    if (!initialising && this.#shadows.any && REFUSALS.has(known.code)) {
-      this.#shadows.pause()
-      this.#options.onShadowsRefused?.()
-      log.warn(
-        { code: known.code, reason: known.message },
-        'nothing is shadowed for a while: it may be why the broker refuses',
-      )
-    }
-    if (!initialising) telemetry.transaction('aborted', 0)
-    if (this.#state === 'DRAINING') {
-      log.warn(
-        { code: known.code, reason: known.message },
-        'partition task ends: the next owner does again what it had',
-      )
-      return { how: 'closed' }
-    }
-    // What is refused all night long is said once.
-    const level = news ? 'warn' : suspicion ? 'info' : 'debug'
-    log[level]({ code: known.code, reason: known.message }, 'partition task starts over from the committed offset')
-    return undefined
-  }
-
-  #stepOf(error: unknown, code: ErrorCode): 'start' | 'fetch' | 'commit' {
-    if (this.#state === 'INITIALISING' || DECIDED_AT_START.has(code)) return 'start'
-    return error === this.#failure ? 'fetch' : 'commit'
-  }
 }
-
-const MOST_SUSPICIONS = 3
-
-/** After which nothing is shadowed for a while. */
-const REFUSALS: ReadonlySet<ErrorCode> = new Set(['output-refused', 'not-authorised', 'topic-missing'])
-
-/** The outcome of a transaction: the next initialisation tells. */
-const DECIDED_AT_START: ReadonlySet<ErrorCode> = new Set(['transaction-unknown'])
