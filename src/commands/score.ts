@@ -30,7 +30,7 @@ of it is on the disk; an interrupted run is started over from the beginning by r
   --force                  replace files that are there
   --json                   print the summary as JSON
 
-Examples:
+Example:
   sluice score --model iris-classifier --input flowers.csv --output predictions.parquet --keep all
   sluice score --model ffnn --input images.avro --output scores.avro --sessions 'cpu*2' --max-dead-letters 100`,
 

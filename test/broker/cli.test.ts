@@ -33,7 +33,7 @@ suite('the command line', { concurrency: 2, timeout: 60_000 }, () => {
   })
 
   const WRONG: readonly (readonly [args: readonly string[], names: RegExp])[] = [
-    [['serve'], /"serve" is no command.*worker/],
+    [['deploy'], /"deploy" is no command.*worker/],
     [['worker', '--input-topci', 'a'], /--input-topci.*--input-topic/],
     [['worker', '--max-batch-size', 'many'], /--max-batch-size is "many".*from 1 to 65536/],
     [['worker', '--model-name', 'm', '--output-topic', 'b'], /INPUT_TOPIC/],

@@ -5,7 +5,7 @@ import { suite, type TestContext, test } from 'node:test'
 import { temporaryFolder } from '../faults/support.ts'
 import { type Audit, assertExactlyOnce, audit } from '../support/audit.ts'
 import { committedOffsets, endOffsets, until } from '../support/broker.ts'
-import { copyVersions } from '../support/models.ts'
+import { copyVersions, frame, IRIS_SCHEMA_ID } from '../support/models.ts'
 import { headerText, type LogRecord, sourceOf } from '../support/record-log.ts'
 import { runSluice, spawnSluice } from '../support/sluice-process.ts'
 import { Testbed } from '../support/testbed.ts'
@@ -236,6 +236,20 @@ suite('a replay', { concurrency: 2, timeout: 180_000 }, () => {
     }
     assert.ok(different > 0, 'another model says something else')
     assert.match(other.stdout, new RegExp(`^${different.toLocaleString('en-US')} of 1,485 differ`, 'm'))
+  })
+
+  test('a comparison passes over thousands of live predictions of records that are dead letters now', async t => {
+    const { bed, replay } = await stage(t, 'replay-refusing', ['1'], { MAX_BATCH_SIZE: '1024' })
+    const odd = frame(IRIS_SCHEMA_ID, { sepal_length: Number.NaN, sepal_width: 1, petal_length: 1, petal_width: 1 })
+    const good = irisWorkload(100, { poisonEvery: 0 }).messages.map(message => ({ ...message, partition: 0 }))
+    await bed.produce([...Array.from({ length: 21_000 }, () => ({ value: odd, partition: 0 })), ...good])
+    const worker = await bed.startWorker({ ALLOW_NON_FINITE: 'true' }).ready()
+    await bed.caughtUp()
+    await worker.stop()
+    const { code, stdout, stderr } = await replay('--compare', '--live-topic', bed.output, '--json')
+    assert.equal(code, 0, stderr)
+    const { here, agreement } = JSON.parse(stdout)
+    assert.deepEqual([here.deadLetters, agreement.compared, agreement.different], [21_000, 100, 0])
   })
 
   test('no faster than its rate', async t => {
