@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
+import { once } from 'node:events'
+import { createWriteStream, type WriteStream } from 'node:fs'
 import { copyFile, link, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -52,13 +53,17 @@ export class ModelCache {
         yield chunk
       }
     }
+    let file: WriteStream | undefined
     try {
       await this.#writing(mkdir(folder, { recursive: true }))
-      await pipeline(content, hashed, createWriteStream(incoming, { flush: true }))
+      file = createWriteStream(incoming, { flush: true })
+      await pipeline(content, hashed, file)
       const sha256 = hash.digest('hex')
       await this.#writing(rename(incoming, this.#blob(sha256)))
       return sha256
     } catch (error) {
+      // A stream that fails while it is being opened makes its file a moment later.
+      if (file?.closed === false) await once(file, 'close').catch(() => {})
       await rm(incoming, { force: true }).catch(() => {})
       throw error instanceof SluiceError ? error : this.#unwritable(error)
     }
