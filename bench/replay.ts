@@ -284,7 +284,7 @@ function report(speeds: Speeds, { alone, beside, faults }: Beside): string {
   return [
     '## Predicting again',
     '',
-    `\`node bench/replay.ts --record\`. ${describeMachine(thisMachine())}`,
+    `\`npm run bench:replay -- --record\`. ${describeMachine(thisMachine())}`,
     '',
     markdownTable(
       ['iris, records/s', 'worker', 'replay', 'times'],
