@@ -62,7 +62,9 @@ function keptField({ name, type, array }: OutputColumn): unknown {
 /** The most bytes of a kept value. */
 function sizeOf(value: unknown): number {
   if (Array.isArray(value)) return value.reduce<number>((sum, item) => sum + 1 + sizeOf(item), MAX_LONG_BYTES + 1)
-  if (typeof value === 'object' || typeof value === 'string') return MAX_LONG_BYTES + MAX_UTF8 * cellText(value).length
+  // A bigint may be of any length where it becomes text.
+  if (typeof value === 'object' || typeof value === 'string' || typeof value === 'bigint')
+    return MAX_LONG_BYTES + MAX_UTF8 * cellText(value).length
   return MAX_UTF8 * 2 * MAX_LONG_BYTES
 }
 
