@@ -53,8 +53,10 @@ export class CsvReader implements RowReader {
       file.destroy()
       parser.destroy()
       ;({ file, parser } = start(path, options, false))
+      // Empty lines before the header are none.
+      const [name] = header
       do header = (await readRecord(path, parser))!
-      while (header.length === 1 && header[0] === '')
+      while (header[0] !== name)
     }
     try {
       return new CsvReader(path, size, file, parser, new Table(path, header, options))

@@ -42,6 +42,9 @@ describe('CSV', () => {
       { row: 0, value: 30 },
       { row: 2, value: 50 },
     ])
+    writeFileSync(input, '""\n3\n')
+    const request = { input, output, model: 'lookup', store: folder, force: true }
+    await assert.rejects(score(request), { code: 'schema-misfit', message: /no column "index"/ })
   })
 
   it('that is not UTF-8 is refused; characters may lie across two reads', async t => {
