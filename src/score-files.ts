@@ -75,8 +75,8 @@ export interface OutputLayout {
   readonly sources: readonly string[] | 'whole'
   /** The same columns as they are written. */
   readonly kept: readonly OutputColumn[]
-  /** How a column of a row that is kept whole is named. */
-  readonly nameOf: (column: string) => string
+  /** How a column of a row that is kept whole is named, beside columns that are named already. */
+  readonly nameOf: (column: string, used: ReadonlySet<string>) => string
 }
 
 const ROW = 'row'
@@ -96,7 +96,7 @@ export function layoutOf(
   const fields = model.outputs.map(({ field }) => field)
   const number = numbered ? unique(ROW, fields) : undefined
   const taken = [...fields, ...(number === undefined ? [] : [number])]
-  const nameOf = (column: string) => unique(column, taken)
+  const nameOf = (column: string, used: ReadonlySet<string>) => unique(column, taken, used)
   if (keep === 'all' && formats.input === 'jsonl' && formats.output === 'jsonl') {
     return { number, sources: 'whole', kept: [], nameOf }
   }
@@ -104,8 +104,7 @@ export function layoutOf(
   const kept: OutputColumn[] = []
   for (const source of sources) {
     const column = columnNamed(source, columns, formats.input, model)
-    const plain = formats.output === 'avro' ? source.replaceAll(/[^A-Za-z0-9_]/g, '_').replace(/^(?=\d)/, '_') : source
-    const name = unique(plain, [...taken, ...kept.map(each => each.name)])
+    const name = nameOf(formats.output === 'avro' ? avroName(source) : source, new Set(kept.map(each => each.name)))
     kept.push({ ...column, name, nullable: true })
   }
   return { number, sources, kept, nameOf }
@@ -125,9 +124,14 @@ function columnNamed(
   throw new SluiceError('invalid-config', `--keep names "${name}", which is no column of the input; it has ${names}`)
 }
 
-function unique(name: string, taken: readonly string[]): string {
+/** pandas leaves the name of an index empty. */
+function avroName(column: string): string {
+  return column.replaceAll(/[^A-Za-z0-9_]/g, '_').replace(/^(?=\d)/, '_') || '_'
+}
+
+function unique(name: string, taken: readonly string[], used?: ReadonlySet<string>): string {
   let free = name
-  while (taken.includes(free)) free = `input_${free}`
+  while (taken.includes(free) || used?.has(free)) free = `input_${free}`
   return free
 }
 

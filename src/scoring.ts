@@ -7,7 +7,7 @@ import type { RowReader } from './core/files.ts'
 import type { Log } from './core/log.ts'
 import { identityOf } from './core/model.ts'
 import { DeadLetterFile } from './files/dead-letter-file.ts'
-import { PartialFile } from './files/partial-file.ts'
+import { PartialFile, partialOf } from './files/partial-file.ts'
 import { Batcher } from './pipeline/batcher.ts'
 import { Probe } from './probe.ts'
 import { createWriter, type FileFormat, layoutOf, openReader } from './score-files.ts'
@@ -117,9 +117,11 @@ async function scoreRows(
     })
     await runUnlessStopped(run, batcher, tools.signal)
     await writer.finish()
-    // First: whoever finds the output finds what is missing in it, too.
+    // What can fail comes first. Then the dead letters: whoever finds the output finds what is missing in it, too.
+    await output.seal()
+    await deadLetters.seal()
     await deadLetters.publish()
-    await output.publish()
+    await output.publish(plan.force)
     return summaryOf(plan, model, run, deadLetters, (tools.clock.now() - startedAt) / 1000)
   } finally {
     await output.discard()
@@ -159,19 +161,49 @@ function createBatcher({ spec, pool, sample }: ServedModel, tools: ScoreTools, f
 
 /** Refuses files that would be lost, before anything is opened. */
 async function checkPaths({ input, output, deadLetters, force }: ScorePlan): Promise<void> {
-  const [source, target, letters] = await Promise.all([input, output, deadLetters].map(identityOfPath))
-  const clash = (a: string, b: string) =>
-    new SluiceError('invalid-config', `${a} and ${b} are the same file; each needs one of its own`)
-  if (source === target) throw clash('--input', '--output')
-  if (source === letters) throw clash('--input', '--dead-letters')
-  if (target === letters) throw clash('--output', '--dead-letters')
-  if (force) return
-  for (const path of [output, deadLetters]) {
-    const exists = await stat(path).then(
-      () => true,
-      () => false,
-    )
-    if (exists) throw new SluiceError('file-exists', `${path} is there already.`)
+  await requireDistinct([
+    { option: '--input', paths: [input] },
+    { option: '--output', paths: [output, partialOf(output)] },
+    { option: '--dead-letters', paths: [deadLetters, partialOf(deadLetters)] },
+  ])
+  const [target, letters] = await Promise.all([output, deadLetters].map(path => stat(path).catch(() => undefined)))
+  const exists = (path: string) => new SluiceError('file-exists', `${path} is there already.`)
+  if (target !== undefined) {
+    if (!target.isFile()) throw notRegular(output)
+    if (!force) throw exists(output)
+  }
+  if (letters !== undefined) {
+    if (!letters.isFile()) throw notRegular(deadLetters)
+    // Dead letters without an output are what is left of a run that was killed between their names.
+    if (!force && !(await DeadLetterFile.is(deadLetters))) throw exists(deadLetters)
+  }
+}
+
+function notRegular(path: string): SluiceError {
+  return new SluiceError('file-unusable', `${path} is there, and is no regular file; it cannot be replaced by one`)
+}
+
+interface NamedPaths {
+  readonly option: string
+  /** The file itself, and where it is until it is whole. */
+  readonly paths: readonly string[]
+}
+
+async function requireDistinct(named: readonly NamedPaths[]): Promise<void> {
+  const seen = new Map<string, string>()
+  for (const { option, paths } of named) {
+    const identities = await Promise.all(paths.map(identityOfPath))
+    for (const [i, identity] of identities.entries()) {
+      const other = seen.get(identity)
+      if (other === undefined) continue
+      const label = i === 0 ? option : `the ${paths[i]} of ${option}`
+      const message = `${other} and ${label} are the same file; each needs one of its own`
+      throw new SluiceError('invalid-config', message)
+    }
+    for (const [i, identity] of identities.entries()) {
+      // A run that was killed may have left one file under both of its names.
+      if (!seen.has(identity)) seen.set(identity, i === 0 ? option : `the ${paths[i]} of ${option}`)
+    }
   }
 }
 

@@ -1,3 +1,4 @@
+import { messageOf, SluiceError } from '../core/errors.ts'
 import type { FileRowEncoder, OutputColumn } from '../core/files.ts'
 import type { ModelSpec } from '../core/model.ts'
 import { cellText } from '../core/plain-json.ts'
@@ -5,6 +6,7 @@ import type { ElementType, TensorColumn } from '../core/tensor.ts'
 import { AvroEncoder } from './avro-encoder.ts'
 import { AVRO_TYPES, predictionSchema } from './prediction-schema.ts'
 import { MAX_LONG_BYTES, writeInt, writeLong } from './varint.ts'
+import { parseSchema } from './writer-schema.ts'
 
 /** UTF-8 bytes that one UTF-16 unit takes at most. */
 const MAX_UTF8 = 3
@@ -45,12 +47,19 @@ export class AvroRowEncoder implements FileRowEncoder {
 /**
  * The Avro schema, as JSON text, of the rows that {@link AvroRowEncoder} writes.
  * @param number the field of the row's number; undefined where it is left out
+ * @throws SluiceError `invalid-config` when nobody could read it: the names of the columns are no names of Avro
  */
 export function fileSchema(model: ModelSpec, number: string | undefined, kept: readonly OutputColumn[]): string {
   const schema = JSON.parse(predictionSchema(model, 'predictions')) as { doc: string; fields: unknown[] }
   const numbered = number === undefined ? [] : [{ name: number, doc: 'Number of the input row, from 0.', type: 'long' }]
   const fields = [...numbered, ...kept.map(keptField), ...schema.fields]
-  return JSON.stringify({ ...schema, doc: `Predictions of ${model.name}, version ${model.version}.`, fields })
+  const text = JSON.stringify({ ...schema, doc: `Predictions of ${model.name}, version ${model.version}.`, fields })
+  try {
+    parseSchema(text)
+  } catch (error) {
+    throw new SluiceError('invalid-config', `no Avro schema has the columns of the output: ${messageOf(error)}`)
+  }
+  return text
 }
 
 function keptField({ name, type, array }: OutputColumn): unknown {
@@ -62,7 +71,9 @@ function keptField({ name, type, array }: OutputColumn): unknown {
 /** The most bytes of a kept value. */
 function sizeOf(value: unknown): number {
   if (Array.isArray(value)) return value.reduce<number>((sum, item) => sum + 1 + sizeOf(item), MAX_LONG_BYTES + 1)
-  if (typeof value === 'object' || typeof value === 'string') return MAX_LONG_BYTES + MAX_UTF8 * cellText(value).length
+  // A bigint may be of any length where it becomes text.
+  if (typeof value === 'object' || typeof value === 'string' || typeof value === 'bigint')
+    return MAX_LONG_BYTES + MAX_UTF8 * cellText(value).length
   return MAX_UTF8 * 2 * MAX_LONG_BYTES
 }
 

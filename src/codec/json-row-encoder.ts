@@ -10,18 +10,21 @@ const MAX_UTF8 = 3
 /** `"":` before a row number, and the number. */
 const MAX_NUMBER_BYTES = 30
 
+/** Names a column, beside columns that are named already. */
+type NameOf = (column: string, used: ReadonlySet<string>) => string
+
 interface JsonRowNames {
   /** Of the row's number; undefined where it is left out. */
   readonly number: string | undefined
   /** Of the columns that are kept, in their order; or how to name each column of a row that is kept whole. */
-  readonly kept: readonly string[] | ((column: string) => string)
+  readonly kept: readonly string[] | NameOf
 }
 
 /** Encodes rows of JSON Lines: the row's number, what is kept of the input, the fields of the prediction. */
 export class JsonRowEncoder implements FileRowEncoder {
   readonly #predictions: JsonEncoder
   readonly #number: string
-  readonly #names: readonly string[] | ((column: string) => string)
+  readonly #names: readonly string[] | NameOf
   /** What comes before the prediction in the row that `maxBytes` was asked for. */
   #kept = ''
 
@@ -61,9 +64,14 @@ export class JsonRowEncoder implements FileRowEncoder {
     return names.map((name, i) => `${name}:${plainJson(kept[i] ?? null)}`).join(',')
   }
 
-  #whole(row: unknown, nameOf: (column: string) => string): string {
-    return Object.entries(row as Record<string, unknown>)
-      .map(([name, value]) => `${JSON.stringify(nameOf(name))}:${plainJson(value)}`)
-      .join(',')
+  #whole(row: unknown, nameOf: NameOf): string {
+    const used = new Set<string>()
+    const parts: string[] = []
+    for (const [column, value] of Object.entries(row as Record<string, unknown>)) {
+      const name = nameOf(column, used)
+      used.add(name)
+      parts.push(`${JSON.stringify(name)}:${plainJson(value)}`)
+    }
+    return parts.join(',')
   }
 }

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { createReadStream, type ReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { pipeline } from 'node:stream'
@@ -23,7 +24,7 @@ interface CsvOptions {
   readonly maxRecordBytes: number
 }
 
-/** Reads a CSV file with a header row (RFC 4180; empty lines are no rows). */
+/** Reads a CSV file with a header row (RFC 4180; empty lines are no rows, unless there is one column: an empty cell is one). */
 export class CsvReader implements RowReader {
   readonly columns: readonly FileColumn[]
   readonly size: number
@@ -44,17 +45,19 @@ export class CsvReader implements RowReader {
   /** @throws SluiceError `file-unusable`; `file-invalid` without a header; `schema-misfit` when it lacks a feature */
   static async open(path: string, options: CsvOptions): Promise<CsvReader> {
     const { size } = await using(path, 'read', () => stat(path))
-    const file = createReadStream(path)
-    const parser = parse({
-      bom: true,
-      relax_column_count: true,
-      relax_quotes: true,
-      skip_empty_lines: true,
-      max_record_size: options.maxRecordBytes,
-    })
-    pipeline(file, parser, () => {})
-    const header = await readRecord(path, parser)
+    let { file, parser } = start(path, options, true)
+    let header = await readRecord(path, parser)
     if (header === undefined) throw invalid(path, 'is empty: a CSV file begins with a row of column names')
+    if (header.length === 1) {
+      // Of one column, an empty line is an empty cell.
+      file.destroy()
+      parser.destroy()
+      ;({ file, parser } = start(path, options, false))
+      // Empty lines before the header are none.
+      const [name] = header
+      do header = (await readRecord(path, parser))!
+      while (header[0] !== name)
+    }
     try {
       return new CsvReader(path, size, file, parser, new Table(path, header, options))
     } catch (error) {
@@ -87,6 +90,57 @@ export class CsvReader implements RowReader {
   }
 }
 
+function start(path: string, { maxRecordBytes }: CsvOptions, skipEmptyLines: boolean) {
+  const file = createReadStream(path)
+  const parser = parse({
+    bom: true,
+    relax_column_count: true,
+    record_delimiter: ['\r\n', '\n'],
+    skip_empty_lines: skipEmptyLines,
+    max_record_size: maxRecordBytes,
+  })
+  pipeline(
+    file,
+    source => checked(path, source),
+    parser,
+    () => {},
+  )
+  return { file, parser }
+}
+
+/** The bytes as they are; those that are not UTF-8 would become other text without a word. */
+async function* checked(path: string, source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let left: Buffer = NOTHING
+  for await (const chunk of source) {
+    const bytes = left.length === 0 ? chunk : Buffer.concat([left, chunk])
+    const end = wholeCharacters(bytes)
+    const whole = bytes.subarray(0, end)
+    if (!isUtf8(whole)) throw notUtf8(path)
+    left = bytes.subarray(end)
+    if (whole.length > 0) yield whole
+  }
+  if (left.length > 0) throw notUtf8(path)
+}
+
+/** Where a character begins whose end is not there yet; the length otherwise. */
+function wholeCharacters(bytes: Buffer): number {
+  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
+    const byte = bytes[bytes.length - back]!
+    if (byte < 0x80) break
+    if (byte >= 0xc0) {
+      const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2
+      return length > back ? bytes.length - back : bytes.length
+    }
+  }
+  return bytes.length
+}
+
+function notUtf8(path: string): SluiceError {
+  return invalid(path, 'is not UTF-8: save it in this encoding')
+}
+
+const NOTHING = Buffer.alloc(0)
+
 /** The next record, once it is there; undefined after the last. */
 async function readRecord(path: string, parser: Parser): Promise<string[] | undefined> {
   for (;;) {
@@ -107,6 +161,7 @@ async function readRecord(path: string, parser: Parser): Promise<string[] | unde
 const EVENTS = ['readable', 'end', 'error', 'close'] as const
 
 function problem(path: string, error: Error): SluiceError {
+  if (error instanceof SluiceError) return error
   if (error instanceof CsvError) return invalid(path, `is no valid CSV: ${error.message}`)
   return new SluiceError('file-unusable', `${path} cannot be read: ${error.message}`, { cause: error })
 }

@@ -1,10 +1,13 @@
-import { rm } from 'node:fs/promises'
+import { open, rm } from 'node:fs/promises'
 import { ERRORS, type RecordFault } from '../core/errors.ts'
 import type { FileRow } from '../core/files.ts'
 import { plainJson } from '../core/plain-json.ts'
 import type { ModelIdentity } from '../core/transaction.ts'
 import { using } from './errors.ts'
 import { PartialFile } from './partial-file.ts'
+
+/** How a line begins. */
+const BEGINNING = Buffer.from('{"row":')
 
 /** The rows that could not be predicted, a JSON object a line; the file is made for the first one. */
 export class DeadLetterFile {
@@ -26,6 +29,19 @@ export class DeadLetterFile {
   static async create(path: string): Promise<DeadLetterFile> {
     await PartialFile.remove(path)
     return new DeadLetterFile(path)
+  }
+
+  /** Whether a file begins as one of dead letters does, so that it may be what a run left behind. */
+  static async is(path: string): Promise<boolean> {
+    return using(path, 'read', async () => {
+      const handle = await open(path, 'r')
+      try {
+        const { buffer } = await handle.read(Buffer.alloc(BEGINNING.length), 0, BEGINNING.length, 0)
+        return buffer.equals(BEGINNING)
+      } finally {
+        await handle.close()
+      }
+    })
   }
 
   /** Where they are until all is done. */
@@ -65,11 +81,16 @@ export class DeadLetterFile {
     await this.#file.flush()
   }
 
-  /** Gives the file its name, if there is anything in it; otherwise one that an earlier run left there goes. */
-  async publish(): Promise<void> {
+  /** Puts all of them on the disk. @throws SluiceError `file-unusable` */
+  async seal(): Promise<void> {
     await this.flush()
+    await this.#file?.seal()
+  }
+
+  /** Gives the sealed file its name, if there is anything in it; in either case one that an earlier run left there goes. */
+  async publish(): Promise<void> {
     if (this.#file === undefined) await using(this.path, 'removed', () => rm(this.path, { force: true }))
-    else await this.#file.publish()
+    else await this.#file.publish(true)
   }
 
   /** Leaves what is there for people to look at. */

@@ -76,11 +76,12 @@ export class FileWindows {
     const whole = read === READ_BYTES
     if (kept <= HEADROOM && (read >= least || !whole)) {
       const bytes = buffer.subarray(HEADROOM - kept, HEADROOM + read)
-      return { bytes, last: !whole, release: () => this.#free.push(buffer) }
+      return { bytes, last: !whole, release: () => void this.#free.push(buffer) }
     }
     const front = kept > HEADROOM ? this.#left : buffer.subarray(HEADROOM - kept, HEADROOM)
     this.#left = NOTHING
-    return this.#gather([front, buffer.subarray(HEADROOM, HEADROOM + read)], least - read, !whole)
+    const first = { bytes: buffer.subarray(HEADROOM, HEADROOM + read), release: () => void this.#free.push(buffer) }
+    return this.#gather([{ bytes: front, release() {} }, first], least - read, !whole)
   }
 
   async close(): Promise<void> {
@@ -89,18 +90,20 @@ export class FileWindows {
   }
 
   /** A window of several reads, for what is larger than one. */
-  async #gather(parts: Buffer[], least: number, ended: boolean): Promise<Window> {
+  async #gather(parts: Omit<Window, 'last'>[], least: number, ended: boolean): Promise<Window> {
     let last = ended
     for (let missing = least; missing > 0 && !last; ) {
       const more = await this.next()
-      parts.push(more.bytes)
+      parts.push(more)
       missing -= more.bytes.length
       last = more.last
     }
-    const size = parts.reduce((sum, { length }) => sum + length, 0)
-    const bytes = allocateCheckable(size)
+    const bytes = allocateCheckable(parts.reduce((sum, part) => sum + part.bytes.length, 0))
     let at = 0
-    for (const part of parts) at += part.copy(bytes, at)
+    for (const part of parts) {
+      at += part.bytes.copy(bytes, at)
+      part.release()
+    }
     return { bytes, last, release: () => {} }
   }
 

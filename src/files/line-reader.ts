@@ -4,7 +4,8 @@ import type { TensorColumn } from '../core/tensor.ts'
 import { FileWindows, type Window } from './file-window.ts'
 
 const NEWLINE = 0x0a
-const SPACE = 0x20
+/** Space, tab and carriage return. Zeros, say, are what a crash leaves, and no blank line. */
+const BLANKS: readonly number[] = [0x20, 0x09, 0x0d]
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf])
 /** Of where a row begins and ends. */
 const ROW_BYTES = 8
@@ -105,7 +106,7 @@ export class LineReader implements RowReader {
 }
 
 function isBlank(bytes: Buffer, from: number, to: number): boolean {
-  for (let at = from; at < to; at++) if (bytes[at]! > SPACE) return false
+  for (let at = from; at < to; at++) if (!BLANKS.includes(bytes[at]!)) return false
   return true
 }
 
@@ -115,6 +116,21 @@ function firstNames(chunk: RowChunk | undefined): string[] {
     if (typeof values === 'object' && values !== null) return Object.keys(values)
   }
   return []
+}
+
+/** Sixteen digits in a row: there may be an integer that a double cannot hold. */
+const MANY_DIGITS = /\d{16}/
+const INTEGER = /^-?\d+$/
+
+/** As `JSON.parse`, but for integers beyond 2^53, which are bigints: none loses a digit. */
+function parseExactly(text: string): unknown {
+  if (!MANY_DIGITS.test(text)) return JSON.parse(text)
+  // TypeScript does not know the third argument yet.
+  const exact = (_: string, value: unknown, context?: { readonly source: string }) =>
+    typeof value === 'number' && !Number.isSafeInteger(value) && INTEGER.test(context!.source)
+      ? BigInt(context!.source)
+      : value
+  return JSON.parse(text, exact)
 }
 
 class LineChunk implements RowChunk {
@@ -146,7 +162,7 @@ class LineChunk implements RowChunk {
     if (from < 0) return null
     const text = this.#window.bytes.toString('utf8', from, this.#lines[2 * index + 1]!).trimEnd()
     try {
-      const value: unknown = JSON.parse(text)
+      const value = parseExactly(text)
       return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as FileRow) : text
     } catch {
       return text

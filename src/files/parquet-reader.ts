@@ -14,6 +14,7 @@ import { packObject } from '../core/rows.ts'
 import type { ElementType, TensorColumn } from '../core/tensor.ts'
 import { invalid, using } from './errors.ts'
 import { PARQUET_CODECS } from './parquet-codecs.ts'
+import { decimalsOf, PARQUET_PARSERS, readingMetadata } from './parquet-values.ts'
 
 /** Rows of one chunk; a row group is cut into such pieces. */
 const CHUNK_ROWS = 4096
@@ -36,6 +37,7 @@ export class ParquetReader implements RowReader {
   readonly #handle: FileHandle
   readonly #file: AsyncBuffer
   readonly #metadata: FileMetaData
+  readonly #reading: ReturnType<typeof readingOf>
   readonly #options: ParquetOptions
   readonly #chunks: AsyncGenerator<RowChunk>
 
@@ -53,6 +55,7 @@ export class ParquetReader implements RowReader {
     this.#options = options
     this.size = file.byteLength
     this.columns = parquetSchema(metadata).children.map(columnOf)
+    this.#reading = readingOf(metadata, options)
     this.#chunks = this.#read()
   }
 
@@ -102,15 +105,21 @@ export class ParquetReader implements RowReader {
 
   async #readGroup(first: number, rows: number): Promise<Columns> {
     const columns = new Map<string, unknown[]>(this.columns.map(({ name }) => [name, []]))
+    const { decimals } = this.#reading
     await parquetRead({
       file: this.#file,
-      metadata: this.#metadata,
+      metadata: this.#reading.metadata,
       compressors: PARQUET_CODECS,
+      parsers: PARQUET_PARSERS,
+      utf8: false,
       rowStart: first,
       rowEnd: first + rows,
       onChunk: ({ columnName, columnData, rowStart }) => {
         const data = columns.get(columnName)!
-        for (let i = 0; i < columnData.length; i++) data[rowStart - first + i] = columnData[i]
+        const exactly = decimals.get(columnName)
+        for (let i = 0; i < columnData.length; i++) {
+          data[rowStart - first + i] = exactly === undefined ? columnData[i] : exactly(columnData[i])
+        }
       },
     })
     return columns
@@ -135,6 +144,19 @@ async function readSlice(handle: FileHandle, from: number, to: number): Promise<
     at += bytesRead
   }
   return bytes.buffer
+}
+
+/** What the library reads with, and what is done to decimals by the column that they are in. */
+function readingOf(metadata: FileMetaData, { inputs }: ParquetOptions) {
+  const features = new Set(inputs.flatMap(({ features }) => features.map(({ name }) => name.split('.')[0]!)))
+  const tree = parquetSchema(metadata)
+  const decimals = new Map<string, (value: unknown) => unknown>()
+  for (const column of tree.children) {
+    const { name } = column.element
+    const exactly = decimalsOf(column, features.has(name))
+    if (exactly !== undefined) decimals.set(name, exactly)
+  }
+  return { metadata: readingMetadata(metadata, tree, name => features.has(name)), decimals }
 }
 
 /** The column of a top-level field; lists of one level are arrays. */

@@ -6,9 +6,10 @@ import { cellText } from '../core/plain-json.ts'
 import { unpackRow } from '../core/rows.ts'
 import type { ElementType, TensorColumn } from '../core/tensor.ts'
 
-/** A row group ends with so many rows, or values. */
+/** A row group ends with so many rows, values, or characters of text: it is in memory until it is whole. */
 const GROUP_ROWS = 100_000
 const GROUP_VALUES = 2_000_000
+const GROUP_TEXT = 64 << 20
 
 interface ParquetLayout {
   /** The row's number first, where it is not left out; what is kept; the fields of the prediction. */
@@ -25,6 +26,7 @@ export class ParquetWriter implements PredictionWriter {
   readonly #library: Library
   #data: unknown[][]
   #values = 0
+  #text = 0
 
   constructor(sink: ByteSink, layout: ParquetLayout) {
     this.#layout = layout
@@ -47,8 +49,10 @@ export class ParquetWriter implements PredictionWriter {
       const value = stored(columns[i]!, values[i])
       this.#data[i]!.push(value)
       this.#values += Array.isArray(value) ? value.length : 1
+      this.#text += textOf(value)
     }
-    if (this.#data[0]!.length >= GROUP_ROWS || this.#values >= GROUP_VALUES) this.#group()
+    const rows = this.#data[0]!.length
+    if (rows >= GROUP_ROWS || this.#values >= GROUP_VALUES || this.#text >= GROUP_TEXT) this.#group()
   }
 
   flush(): Promise<void> {
@@ -70,6 +74,7 @@ export class ParquetWriter implements PredictionWriter {
     this.#give()
     this.#data = this.#data.map(() => [])
     this.#values = 0
+    this.#text = 0
   }
 
   #give(): void {
@@ -102,6 +107,12 @@ function elementsOf({ name, type, array, nullable }: OutputColumn): SchemaElemen
     { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
     { name: 'element', repetition_type: repetition, ...TYPES[type] },
   ]
+}
+
+/** Characters of a value. */
+function textOf(value: unknown): number {
+  if (typeof value === 'string') return value.length
+  return Array.isArray(value) ? value.reduce<number>((sum, item) => sum + textOf(item), 0) : 0
 }
 
 /** A value as the library takes it for a column. */

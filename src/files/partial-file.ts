@@ -1,4 +1,5 @@
-import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
+import type { BigIntStats } from 'node:fs'
+import { type FileHandle, link, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { SluiceError } from '../core/errors.ts'
 import type { ByteSink } from '../core/files.ts'
@@ -18,12 +19,15 @@ export class PartialFile implements ByteSink {
   /** Bytes appended so far. */
   bytes = 0
   readonly #handle: FileHandle
+  readonly #own: BigIntStats
   #buffers: Uint8Array[] = []
+  #published = false
 
-  private constructor(path: string, handle: FileHandle) {
+  private constructor(path: string, handle: FileHandle, own: BigIntStats) {
     this.path = path
     this.partial = partialOf(path)
     this.#handle = handle
+    this.#own = own
   }
 
   /** @throws SluiceError `file-unusable` */
@@ -31,7 +35,8 @@ export class PartialFile implements ByteSink {
     const partial = partialOf(path)
     return using(partial, 'written', async () => {
       await rm(partial, { force: true })
-      return new PartialFile(path, await open(partial, 'wx'))
+      const handle = await open(partial, 'wx')
+      return new PartialFile(path, handle, await handle.stat({ bigint: true }))
     })
   }
 
@@ -70,38 +75,77 @@ export class PartialFile implements ByteSink {
   }
 
   /**
-   * Puts all of it on the disk, and gives it its name.
+   * Puts all of it on the disk; nothing can be appended any more. The name is the next step, and the only one left.
    * @throws SluiceError `file-unusable`, also when another run has replaced the partial file meanwhile: it would be that one,
    *   and half written, that got the name
    */
-  async publish(): Promise<void> {
+  async seal(): Promise<void> {
     await this.flush()
     await using(this.path, 'written', async () => {
       await this.#handle.sync()
-      const [own, there] = [await this.#handle.stat(), await stat(this.partial).catch(() => undefined)]
-      if (there?.ino !== own.ino || there.dev !== own.dev) {
+      if (!(await this.#isOwn())) {
         throw new SluiceError('file-unusable', `${this.partial} was replaced: another run writes to ${this.path}, too`)
       }
       await this.#handle.close()
-      await rename(this.partial, this.path)
+    })
+  }
+
+  /**
+   * Gives a sealed file its name.
+   * @param replace whether a file that has the name already goes
+   * @throws SluiceError `file-exists`, `file-unusable`
+   */
+  async publish(replace: boolean): Promise<void> {
+    await using(this.path, 'written', async () => {
+      if (replace || !(await this.#linked())) await rename(this.partial, this.path)
+      this.#published = true
       await syncFolder(dirname(this.path))
     })
   }
 
-  /** Gives up. Harmless after `publish`. */
+  /** Whether it has its name by a link, which never replaces a file; not every file system has links. */
+  async #linked(): Promise<boolean> {
+    try {
+      await link(this.partial, this.path)
+    } catch (error) {
+      const there = (error as NodeJS.ErrnoException).code === 'EEXIST' || (await exists(this.path))
+      if (there) throw new SluiceError('file-exists', `${this.path} is there already.`, { cause: error })
+      return false
+    }
+    // The output is whole, whatever becomes of its other name.
+    await rm(this.partial, { force: true }).catch(() => {})
+    return true
+  }
+
+  /** Gives up. Harmless after `publish`, and to the partial file of another run. */
   async discard(): Promise<void> {
     await this.close()
-    await rm(this.partial, { force: true }).catch(() => {})
+    if (this.#published) return
+    if (await this.#isOwn()) await rm(this.partial, { force: true }).catch(() => {})
   }
 
   /** Leaves the partial file as it is. */
   async close(): Promise<void> {
     await this.#handle.close().catch(() => {})
   }
+
+  /** Whether the partial file is still the one that this run made. */
+  async #isOwn(): Promise<boolean> {
+    const there = await stat(this.partial, { bigint: true }).catch(() => undefined)
+    return there?.ino === this.#own.ino && there.dev === this.#own.dev
+  }
 }
 
-function partialOf(path: string): string {
+/** Where a file is until it gets its name. */
+export function partialOf(path: string): string {
   return `${path}.partial`
+}
+
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** So that the name is on the disk, too. Not every file system lets folders be opened. */

@@ -62,3 +62,18 @@ it('brings at least what is asked for, or the rest', async t => {
   assert.ok(bytes.subarray(from + second.bytes.length - 1).equals(third.bytes))
   await windows.close()
 })
+
+it('takes the memory of windows again that were put together', async t => {
+  const windows = await FileWindows.open(file(t, Buffer.alloc(160 * MIB)))
+  const buffers = new Set<ArrayBufferLike>()
+  for (let last = false; !last; ) {
+    const gathered = await windows.next(10 * MIB)
+    gathered.release()
+    const window = await windows.next()
+    buffers.add(window.bytes.buffer)
+    last = gathered.last || window.last
+    window.release()
+  }
+  assert.ok(buffers.size <= 4, `${buffers.size} buffers`)
+  await windows.close()
+})

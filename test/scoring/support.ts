@@ -27,6 +27,8 @@ export function temporaryFolder(t: Pick<TestContext, 'after'>): string {
 interface ScoreRequest {
   readonly input: string
   readonly output: string
+  /** `<output>.dead-letters.jsonl` if not given. */
+  readonly deadLetters?: string
   readonly model: string
   readonly keep?: readonly string[] | 'all'
   readonly rowNumbers?: boolean
@@ -50,7 +52,7 @@ export function score(request: ScoreRequest): Promise<ScoreSummary> {
     input,
     output,
     keep,
-    deadLetters: deadLetterFile(output),
+    deadLetters: request.deadLetters ?? deadLetterFile(output),
     inputFormat: formatOf(input, undefined, ''),
     outputFormat: formatOf(output, undefined, ''),
     rowNumbers: request.rowNumbers ?? true,
