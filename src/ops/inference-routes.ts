@@ -106,9 +106,9 @@ function addInfer(scope: FastifyInstance, api: InferenceApi, path: string, withV
       done(error as Error)
     }
   })
-  scope.addHook('preParsing', (request, _reply, payload, done) => {
+  scope.addHook('preParsing', (request, reply, payload, done) => {
     try {
-      done(null, decodedBody(payload, request.headers['content-encoding']))
+      done(null, decodedBody(payload, request.headers['content-encoding'], reply.raw))
     } catch (error) {
       done(error as Error)
     }

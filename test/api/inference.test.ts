@@ -152,6 +152,23 @@ describe('real models over HTTP', () => {
     assert.equal((await open.post(INFER, 'no gzip', { 'content-encoding': 'gzip' })).status, 400)
   })
 
+  test('no compressed body ends the server, whoever reads it', async () => {
+    const gzip = { 'content-encoding': 'gzip' }
+    const small = gzipSync(JSON.stringify(iris([[1, 2, 3, 4]])))
+    const cutOff = gzipSync(Buffer.alloc(40_000_000, 32))
+    cutOff.fill(255, cutOff.length - 8)
+    const cases: readonly (readonly [body: unknown, headers: Record<string, string>, status: number])[] = [
+      [undefined, gzip, 400],
+      ['no gzip', { ...gzip, 'content-type': 'what/is/this?' }, 415],
+      [cutOff, gzip, 413],
+      [small.subarray(0, -9), gzip, 400],
+    ]
+    for (const [body, headers, status] of cases) {
+      assert.equal((await open.post(INFER, body, headers)).status, status)
+      assert.equal((await open.post(INFER, small, gzip)).status, 200)
+    }
+  })
+
   test('refusals have the status of the protocol and one JSON object with the error', async () => {
     const row = [[1, 2, 3, 4]]
     const cases: readonly (readonly [path: string, body: unknown, status: number, error: RegExp])[] = [
