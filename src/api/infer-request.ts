@@ -1,7 +1,7 @@
 import { messageOf, SluiceError } from '../core/errors.ts'
 import type { InputSpec, ModelSpec } from '../core/model.ts'
 import { DATATYPES } from './datatypes.ts'
-import { binaryTensor, type InputTensor, invalid, jsonTensor } from './input-tensor.ts'
+import { binaryTensor, type InputTensor, invalid, jsonTensor, shown } from './input-tensor.ts'
 
 /** An output that the client wants. */
 export interface WantedOutput {
@@ -68,7 +68,7 @@ function parseJson(body: Uint8Array, bytes: number, spec: ModelSpec): Json {
 
 function exactIntegers(_key: string, value: unknown, { source }: { source?: string }): unknown {
   const rounded = typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value)
-  return rounded && source !== undefined && /^-?\d+$/.test(source) ? BigInt(source) : value
+  return rounded && source !== undefined && /^-?\d{1,40}$/.test(source) ? BigInt(source) : value
 }
 
 function readInputs(given: unknown, spec: ModelSpec, binary: Uint8Array, maxRows: number) {
@@ -79,8 +79,7 @@ function readInputs(given: unknown, spec: ModelSpec, binary: Uint8Array, maxRows
   for (const item of given) {
     const input = objectOf(item, 'an input', false)
     const known = spec.inputs.find(({ tensor }) => tensor === input.name)
-    if (known === undefined)
-      throw invalid(`the model has no input ${JSON.stringify(input.name)}; ${namesOf(spec.inputs)}`)
+    if (known === undefined) throw invalid(`the model has no input ${named(input.name)}; ${namesOf(spec.inputs)}`)
     if (tensors.has(known.tensor)) throw invalid(`input "${known.tensor}" is there twice`)
     const shape = shapeOf(input, known)
     if (rows !== undefined && shape[0] !== rows)
@@ -105,7 +104,7 @@ function readInputs(given: unknown, spec: ModelSpec, binary: Uint8Array, maxRows
 /** The shape of an input, after its datatype and shape were found to be those of the model. */
 function shapeOf({ datatype, shape }: Json, { tensor, type, rowShape }: InputSpec): readonly number[] {
   if (datatype !== DATATYPES[type])
-    throw invalid(`input "${tensor}" has the datatype ${JSON.stringify(datatype)}; the model takes ${DATATYPES[type]}`)
+    throw invalid(`input "${tensor}" has the datatype ${named(datatype)}; the model takes ${DATATYPES[type]}`)
   const fits =
     Array.isArray(shape) &&
     shape.length === rowShape.length + 1 &&
@@ -114,7 +113,7 @@ function shapeOf({ datatype, shape }: Json, { tensor, type, rowShape }: InputSpe
     rowShape.every((dimension, i) => shape[i + 1] === dimension)
   if (fits) return shape
   throw invalid(
-    `input "${tensor}" has the shape ${JSON.stringify(shape)}; the model takes [${[-1, ...rowShape]}], with at least one row`,
+    `input "${tensor}" has the shape ${listed(shape)}; the model takes [${[-1, ...rowShape]}], with at least one row`,
   )
 }
 
@@ -135,7 +134,7 @@ function readOutputs(given: unknown, spec: ModelSpec, binaryByDefault: boolean):
   const wanted = given.map(item => {
     const output = objectOf(item, 'an output', false)
     const index = spec.outputs.findIndex(({ tensor }) => tensor === output.name)
-    if (index < 0) throw invalid(`the model has no output ${JSON.stringify(output.name)}; ${namesOf(spec.outputs)}`)
+    if (index < 0) throw invalid(`the model has no output ${named(output.name)}; ${namesOf(spec.outputs)}`)
     const asked = objectOf(output.parameters, `parameters of output "${output.name}"`)
     for (const unsupported of ['classification', 'shared_memory_region']) {
       if (asked[unsupported] !== undefined)
@@ -162,4 +161,14 @@ function objectOf(value: unknown, named: string, optional = true): Json {
 
 function namesOf(tensors: readonly { readonly tensor: string }[]): string {
   return `expected ${tensors.map(({ tensor }) => `"${tensor}"`).join(', ')}`
+}
+
+/** A value that should be a name. */
+function named(value: unknown): string {
+  return typeof value === 'string' && value.length <= 40 ? JSON.stringify(value) : shown(value)
+}
+
+/** A value that should be a shape. */
+function listed(value: unknown): string {
+  return Array.isArray(value) && value.length <= 16 ? `[${value.map(named).join(',')}]` : shown(value)
 }

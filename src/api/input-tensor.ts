@@ -98,7 +98,7 @@ const NON_FINITE: Readonly<Record<string, number>> = { NaN, Infinity, '-Infinity
 function float(largest: number): ElementRule['take'] {
   return value => {
     if (typeof value === 'number') return value <= largest && value >= -largest ? value : undefined
-    if (typeof value === 'bigint') return Number(value)
+    if (typeof value === 'bigint') return value <= largest && value >= -largest ? Number(value) : undefined
     return typeof value === 'string' && Object.hasOwn(NON_FINITE, value) ? NON_FINITE[value] : undefined
   }
 }
@@ -153,8 +153,8 @@ function stringsOf(bytes: Uint8Array, count: number, named: string): string[] {
   throw invalid(`${named} has ${strings.length < count ? strings.length : 'more'} elements, its shape needs ${count}`)
 }
 
-/** What a value is, for people. */
-function shown(value: unknown): string {
+/** What a value is, for people: short, whatever it is. */
+export function shown(value: unknown): string {
   if (typeof value === 'string') return value.length <= 40 ? `the string ${JSON.stringify(value)}` : 'a long string'
   if (Array.isArray(value)) return 'an array'
   return typeof value === 'object' && value !== null ? 'an object' : String(value)

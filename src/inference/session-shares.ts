@@ -42,7 +42,7 @@ export class SessionShares {
   #tasksListener = () => {}
   #guestsListener = () => {}
   /** Slots that guests have, and no run yet. */
-  #granted = 0
+  readonly #granted = new Set<TensorSlot>()
   readonly #guestRuns = new Set<GuestRun>()
   /** What the last run of guests took. */
   #guestMs = 1
@@ -109,7 +109,7 @@ export class SessionShares {
   }
 
   #idleForTasks(): number {
-    const idle = Math.max(0, this.#options.pool.idle - Number(this.#hidden) - this.#granted)
+    const idle = Math.max(0, this.#options.pool.idle - Number(this.#hidden) - this.#granted.size)
     this.#tasksWanting = idle === 0
     return idle
   }
@@ -119,7 +119,7 @@ export class SessionShares {
     const { idle } = pool
     if (guestGoesFirst(this.#credit, share) || !this.#tasksWait()) return idle
     if (idle > 0) this.#retry ??= this.#options.clock.after(GRACE_MS, () => this.#tryAgain())
-    return Math.min(idle, this.#granted)
+    return Math.min(idle, this.#granted.size)
   }
 
   #tryAgain(): void {
@@ -129,13 +129,15 @@ export class SessionShares {
 
   #grant(): TensorSlot | undefined {
     if (this.#slots.length === 0 || !this.#options.guestsWait()) return undefined
-    if (this.#idleForGuests() <= this.#granted) return undefined
-    this.#granted++
-    return this.#slots.pop()
+    if (this.#idleForGuests() <= this.#granted.size) return undefined
+    const slot = this.#slots.pop()!
+    this.#granted.add(slot)
+    return slot
   }
 
   /** The pool may hold a slot back that a hung thread still reads, and has another one for it. */
   #takeBack(slot: TensorSlot): void {
+    this.#granted.delete(slot)
     this.#options.pool.release(slot)
     this.#refill()
     this.#guestsListener()
@@ -163,7 +165,7 @@ export class SessionShares {
     const run: GuestRun = { advance: undefined }
     if (this.#tasksWait()) this.#contest(run)
     this.#guestRuns.add(run)
-    this.#granted = Math.max(0, this.#granted - 1)
+    this.#granted.delete(slot)
     const running = pool.run(slot, first, rows, choice)
     this.#tasksListener()
     try {

@@ -1,7 +1,7 @@
 import swagger from '@fastify/swagger'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, messageOf, SluiceError } from '../core/errors.ts'
-import type { InferAnswer, InferenceApi } from '../core/inference-api.ts'
+import type { Admission, InferAnswer, InferenceApi } from '../core/inference-api.ts'
 import { decodedBody } from './content-encoding.ts'
 import {
   inferSchema,
@@ -96,19 +96,23 @@ function addModel(scope: FastifyInstance, api: InferenceApi, path: string): void
 function addInfer(scope: FastifyInstance, api: InferenceApi, path: string, withVersion: boolean): void {
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  const accounts = new WeakMap<FastifyRequest, Account>()
   scope.addHook('onRequest', (request, reply, done) => {
     try {
-      const admission = api.enter(lengthOf(request, 'content-length'))
+      // How large a compressed body is, is known when it is unpacked.
+      const packed = (request.headers['content-encoding'] ?? 'identity') !== 'identity'
+      const account = new Account(api.enter(packed ? undefined : lengthOf(request, 'content-length')))
+      accounts.set(request, account)
       // When the last byte is out, and also when the client goes before its own last byte has come.
-      reply.raw.once('close', () => admission.leave())
+      reply.raw.once('close', () => account.close())
       done()
     } catch (error) {
       done(error as Error)
     }
   })
-  scope.addHook('preParsing', (request, _reply, payload, done) => {
+  scope.addHook('preParsing', (request, reply, payload, done) => {
     try {
-      done(null, decodedBody(payload, request.headers['content-encoding']))
+      done(null, decodedBody(payload, request.headers['content-encoding'], reply.raw))
     } catch (error) {
       done(error as Error)
     }
@@ -118,16 +122,50 @@ function addInfer(scope: FastifyInstance, api: InferenceApi, path: string, withV
     const { model, version } = request.params
     const { body } = request
     const { socket } = request.raw
+    const account = accounts.get(request)!
+    const headerLength = lengthOf(request, HEADER_LENGTH)
+    account.begin()
     api.infer({
       model,
       version,
       body: Buffer.isBuffer(body) ? body : Buffer.alloc(0),
-      headerLength: lengthOf(request, HEADER_LENGTH),
+      headerLength,
       abandoned: () => socket.destroyed,
-      answer: answer => send(reply, answer),
-      refuse: error => refuse(reply, error),
+      answer: answer => {
+        account.end()
+        send(reply, answer)
+      },
+      refuse: error => {
+        account.end()
+        refuse(reply, error)
+      },
     })
   })
+}
+
+/** A request counts until its reply is closed and its job is over: the work of a client that has gone may go on. */
+class Account {
+  readonly #admission: Admission
+  #closed = false
+  #running = false
+
+  constructor(admission: Admission) {
+    this.#admission = admission
+  }
+
+  begin(): void {
+    this.#running = true
+  }
+
+  end(): void {
+    this.#running = false
+    if (this.#closed) this.#admission.leave()
+  }
+
+  close(): void {
+    this.#closed = true
+    if (!this.#running) this.#admission.leave()
+  }
 }
 
 function send(reply: FastifyReply, { body, headerLength }: InferAnswer): void {

@@ -138,6 +138,12 @@ export class Batcher {
       if (this.#open === undefined || this.#open.full) break
       this.#sources.pack(this.#open)
     }
+    const { pool } = this.#options
+    // What waited was refused right before it was packed: nobody would ever close this batch.
+    if (this.#open?.rows === 0 && this.#open.parts.length === 0) {
+      pool.release(this.#open.slot)
+      this.#open = undefined
+    }
     const packed = (this.#open?.rows ?? 0) - before
     if (packed > 0) this.#meter.arrived(packed, this.#options.clock.now())
   }

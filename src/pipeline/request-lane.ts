@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../core/clock.ts'
-import { SluiceError } from '../core/errors.ts'
+import { asSluiceError, SluiceError } from '../core/errors.ts'
 import type { RowRequest } from '../core/row-request.ts'
 import type { BatchPart, MicroBatch } from './micro-batch.ts'
 import type { RowSource } from './row-sources.ts'
@@ -30,7 +30,7 @@ interface RequestLaneOptions {
  *             ├─ deadline, or nobody waits ─▶ refused, not run     └─ a row is bad ─▶ refused; its neighbours are not
  *
  * Rows are to be packed only when a session is free for them (see `SessionShares`), so a deadline is looked at last right
- * before the run. A request that was begun is finished.
+ * before the run. A request that was begun is finished, unless its client goes.
  */
 export class RequestLane implements RowSource {
   readonly #options: RequestLaneOptions
@@ -81,7 +81,12 @@ export class RequestLane implements RowSource {
   #packOne(entry: Entry, batch: MicroBatch): void {
     const { request, packed } = entry
     const count = Math.min(batch.limit - batch.rows, request.rows - packed)
-    request.pack(batch.slot.inputs, packed, count, batch.rows)
+    try {
+      request.pack(batch.slot.inputs, packed, count, batch.rows)
+    } catch (error) {
+      this.#refuse(entry, asSluiceError(error, 'internal'))
+      return
+    }
     batch.hold(new RequestPart(batch, packed, count, part => this.#settled(entry, part)))
     batch.rows += count
     entry.packed += count
@@ -97,22 +102,27 @@ export class RequestLane implements RowSource {
       this.#refuse(entry, new SluiceError('request-failed', `row ${from + bad.row} of the request: ${bad.message}`))
       return
     }
-    request.ran(batch.slot.outputs, from, count, firstRow)
-    entry.ran += count
-    if (entry.ran < request.rows) return
-    this.#running.delete(entry)
-    request.done()
+    try {
+      request.ran(batch.slot.outputs, from, count, firstRow)
+      entry.ran += count
+      if (entry.ran < request.rows) return
+      request.done()
+      this.#running.delete(entry)
+    } catch (error) {
+      // An answer may be too long for a string, say: that is no reason to end.
+      this.#refuse(entry, asSluiceError(error, 'internal'))
+    }
   }
 
   /** Whether an entry is not to be begun or gone on with; it is refused if nobody has told it so. */
   #isStale(entry: Entry, now: number): boolean {
     if (entry.over) return true
-    if (entry.packed > 0) return false
     const { request, since } = entry
-    if (now >= request.deadline) {
+    if (request.abandoned) this.#refuse(entry, new SluiceError('not-ready', 'the client has gone'))
+    else if (entry.packed === 0 && now >= request.deadline) {
       const waited = `the request has waited ${Math.round(now - since)} ms for a session, which is its deadline`
       this.#refuse(entry, new SluiceError('deadline-exceeded', `${waited}; it was not run`))
-    } else if (request.abandoned) this.#refuse(entry, new SluiceError('not-ready', 'the client has gone'))
+    }
     return entry.over
   }
 
@@ -162,8 +172,11 @@ class RequestPart implements BatchPart {
   }
 
   settled(): void {
-    this.#onSettled(this)
-    this.batch.letGo()
+    try {
+      this.#onSettled(this)
+    } finally {
+      this.batch.letGo()
+    }
   }
 }
 

@@ -329,3 +329,16 @@ describe('an answer', () => {
     assert.equal(tail.length, 52)
   })
 })
+
+test('what is said of a wrong value is short, also where JSON has no word for it', () => {
+  const big = '12345678901234567890'
+  const of = (change: string) => `{"inputs":[{"name":"half","datatype":"FP16","shape":[1,2],"data":[1,2],${change}}]}`
+  for (const [change, said] of [
+    [`"shape":[1,${big}]`, /has the shape \[1,12345678901234567890\]/],
+    [`"datatype":${big}`, /the datatype 12345678901234567890/],
+    [`"name":${big}`, /no input 12345678901234567890/],
+    [`"name":"${'x'.repeat(1_000)}"`, /no input a long string/],
+    [`"data":[1,${big}]`, /element 1 of .* is 12345678901234567890/],
+  ] as const)
+    refused(of(change), said, 'request-invalid', ALL)
+})

@@ -152,6 +152,23 @@ describe('real models over HTTP', () => {
     assert.equal((await open.post(INFER, 'no gzip', { 'content-encoding': 'gzip' })).status, 400)
   })
 
+  test('no compressed body ends the server, whoever reads it', async () => {
+    const gzip = { 'content-encoding': 'gzip' }
+    const small = gzipSync(JSON.stringify(iris([[1, 2, 3, 4]])))
+    const cutOff = gzipSync(Buffer.alloc(40_000_000, 32))
+    cutOff.fill(255, cutOff.length - 8)
+    const cases: readonly (readonly [body: unknown, headers: Record<string, string>, status: number])[] = [
+      [undefined, gzip, 400],
+      ['no gzip', { ...gzip, 'content-type': 'what/is/this?' }, 415],
+      [cutOff, gzip, 413],
+      [small.subarray(0, -9), gzip, 400],
+    ]
+    for (const [body, headers, status] of cases) {
+      assert.equal((await open.post(INFER, body, headers)).status, status)
+      assert.equal((await open.post(INFER, small, gzip)).status, 200)
+    }
+  })
+
   test('refusals have the status of the protocol and one JSON object with the error', async () => {
     const row = [[1, 2, 3, 4]]
     const cases: readonly (readonly [path: string, body: unknown, status: number, error: RegExp])[] = [
@@ -317,6 +334,41 @@ describe('limits and deadlines', () => {
     assert.match(await (await open.post(INFER, padded)).text(), /requests of 1600 bytes are under way/)
     release()
     assert.equal((await taken).status, 200)
+  })
+
+  test('a compressed body counts as the largest that it may be', async () => {
+    await using open = await openDesk({
+      models: ['iris-classifier'],
+      env: { API_MAX_BODY_BYTES: '2000', API_MAX_WAITING_BYTES: '3000', API_DEADLINE_MS: '20000' },
+    })
+    const release = await occupy(open.models[0]!)
+    const gzip = { 'content-encoding': 'gzip' }
+    const packed = gzipSync(JSON.stringify(row).padEnd(1_900))
+    const taken = open.post(INFER, packed, gzip)
+    await underWay(open, 1)
+    assert.match(await (await open.post(INFER, packed, gzip)).text(), /requests of 2000 bytes are under way/)
+    release()
+    assert.equal((await taken).status, 200)
+  })
+
+  test('a request whose client has gone counts until its rows are out of the way', async () => {
+    await using open = await openDesk({ models: ['iris-classifier'], env: { API_DEADLINE_MS: '20000' } })
+    const release = await occupy(open.models[0]!)
+    const gone = new AbortController()
+    const asked = fetch(`${open.http.url}/v2/models/${INFER}`, {
+      method: 'POST',
+      body: JSON.stringify(row),
+      signal: gone.signal,
+    }).catch(() => {})
+    await underWay(open, 1)
+    for (let i = 0; i < 50; i++) await turn()
+    gone.abort()
+    await asked
+    for (let i = 0; i < 50; i++) await turn()
+    assert.equal(await open.metric('sluice_api_requests_waiting'), 1, 'its rows still wait')
+    release()
+    assert.equal((await open.post(INFER, row)).status, 200)
+    await underWay(open, 0)
   })
 
   test('stopping: what is under way is answered, what comes is refused, and it is not ready', async () => {

@@ -83,7 +83,7 @@ function rig({ sessions = 1, capacity = 4 } = {}) {
     lane.add(request)
     return request
   }
-  return { clock, pool, lane, add, batcher, telemetry }
+  return { clock, pool, lane, add, batcher, shares, telemetry }
 }
 
 test('requests that wait for a session run together, and a lone one at once', async () => {
@@ -203,4 +203,48 @@ test('whoever has gone is not run', async () => {
   assert.deepEqual(pool.runs[0]!.features, [3])
   pool.runs[0]!.succeed()
   await there.succeeded()
+})
+
+test('of a large request whose client goes nothing more is run', async () => {
+  const { pool, add, lane } = rig({ capacity: 2 })
+  const large = add([1, 2, 3, 4, 5, 6])
+  await settle()
+  assert.deepEqual(pool.runs[0]!.features, [1, 2])
+  large.abandoned = true
+  pool.runs[0]!.succeed()
+  await large.refused('not-ready', /client has gone/)
+  await settle()
+  assert.deepEqual([pool.runs.length, lane.backlog], [0, 0])
+})
+
+test('a request that throws while it is packed or answered is refused alone, and its slot is free again', async () => {
+  for (const step of ['pack', 'ran', 'done'] as const) {
+    const { pool, add } = rig()
+    const blocker = add([0])
+    await settle()
+    const bad = add([1])
+    const good = add([2])
+    bad[step] = () => {
+      throw new RangeError('Invalid string length')
+    }
+    for (let runs = 0; runs < 4; runs++) {
+      pool.runs[0]?.succeed()
+      await settle()
+    }
+    await bad.refused('internal', /Invalid string length/)
+    for (const request of [blocker, good]) await request.succeeded()
+    assert.equal(pool.idle, 1)
+  }
+})
+
+test('a session that was granted to a request whose deadline passes right then is free for the stream', async () => {
+  const { clock, add, shares } = rig()
+  let now = 0
+  Object.defineProperty(clock, 'now', { value: () => now++ })
+  for (let patience = 1; patience < 20; patience++) {
+    const late = add([1], now + patience)
+    await settle()
+    if (late.ends === 0) break
+    assert.equal(shares.tasks.idle, 1, `a deadline in ${patience} looks at the clock`)
+  }
 })
