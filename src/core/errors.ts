@@ -424,7 +424,7 @@ export const ERRORS = {
     'request',
     'refuse',
     'The model fails on a row of the request, alone, and not on a row that is known to be good (status 400).',
-    'Correct the row that the message names; the other requests of its batch were answered.',
+    'Correct the row that the message names, and send the others again where it names several.',
   ),
   'version-not-served': row(
     'request',
