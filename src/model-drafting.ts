@@ -2,7 +2,7 @@ import type { Settings } from './config/settings.ts'
 import { SluiceError } from './core/errors.ts'
 import type { ExternalFile, InputSpec } from './core/model.ts'
 import { packObject } from './core/rows.ts'
-import { byteLength, viewOf } from './core/tensor.ts'
+import { ownColumn } from './core/tensor.ts'
 import { ExternalDataError, Inspection } from './inference/inspection.ts'
 import { parseSessions } from './inference/placement.ts'
 import type { CheckTools } from './model-check.ts'
@@ -134,10 +134,7 @@ async function tryOut(
 }
 
 function repeat(specs: readonly InputSpec[], row: MadeUpRow, rows: number) {
-  const columns = specs.map(spec => {
-    const elements = rows * spec.width
-    return { spec, data: viewOf(spec.type, new ArrayBuffer(byteLength(spec.type, elements)), elements) }
-  })
+  const columns = specs.map(spec => ownColumn(spec, rows))
   for (let at = 0; at < rows; at++) {
     const fault = packObject(row, specs, columns, at, true)
     if (fault !== undefined) throw new SluiceError('inference-failed', fault.message)

@@ -8,7 +8,7 @@ import { type RecordFault, SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
 import { type RecordBatch, valueBytes } from './core/record-batch.ts'
 import { unpackRow } from './core/rows.ts'
-import { byteLength, type TensorColumn, type TensorSlot, viewOf } from './core/tensor.ts'
+import { ownColumn, type TensorColumn, type TensorSlot } from './core/tensor.ts'
 import { createDecoder, createPredictionDecoder } from './formats.ts'
 import { asGolden, outputDifference } from './models/verification.ts'
 import { openModel, type ServedModel } from './serving.ts'
@@ -56,10 +56,7 @@ export class ModelRerun {
     this.#settings = settings
     this.#features = features
     this.#predictions = predictions
-    this.#predicted = model.spec.outputs.map(spec => ({
-      spec,
-      data: viewOf(spec.type, new ArrayBuffer(byteLength(spec.type, spec.width)), spec.width),
-    }))
+    this.#predicted = model.spec.outputs.map(spec => ownColumn(spec, 1))
     const slot = model.pool.acquire()
     if (slot === undefined) throw new SluiceError('internal', 'The session pool has no slot to predict again in.')
     this.#slot = slot

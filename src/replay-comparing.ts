@@ -4,7 +4,7 @@ import type { Comparison } from './core/comparison.ts'
 import { asSluiceError, type SluiceError } from './core/errors.ts'
 import { type Log, silentLog } from './core/log.ts'
 import type { ModelSpec } from './core/model.ts'
-import { byteLength, viewOf } from './core/tensor.ts'
+import { ownColumn } from './core/tensor.ts'
 import { createPredictionDecoder, openSchemas } from './formats.ts'
 import { clusterTools } from './kafka/cluster.ts'
 import { translate } from './kafka/protocol-errors.ts'
@@ -45,10 +45,7 @@ export class Comparing {
       const decoder = createPredictionDecoder(settings, spec!, schemas, clock)
       const named = new Map(specs.map(each => [each.version, each]))
       return new Comparing(cluster, partition => {
-        const columns = spec!.outputs.map(output => {
-          const memory = new ArrayBuffer(byteLength(output.type, output.width))
-          return { spec: output, data: viewOf(output.type, memory, output.width) }
-        })
+        const columns = spec!.outputs.map(output => ownColumn(output, 1))
         return new LiveAnswers({
           live,
           inputTopic: settings.inputTopic,

@@ -77,3 +77,9 @@ export function viewOf(type: ElementType, buffer: SharedArrayBuffer | ArrayBuffe
       return new Array<string>(elements).fill('')
   }
 }
+
+/** A column of `rows` rows in memory of its own, which no session thread sees. */
+export function ownColumn<S extends RowSpec>(spec: S, rows: number): { readonly spec: S; readonly data: TensorData } {
+  const elements = rows * spec.width
+  return { spec, data: viewOf(spec.type, new ArrayBuffer(byteLength(spec.type, elements)), elements) }
+}

@@ -1,13 +1,6 @@
 import { type InferenceSession, Tensor } from 'onnxruntime-node'
 import type { ModelSpec } from '../core/model.ts'
-import {
-  byteLength,
-  type ElementType,
-  type TensorColumn,
-  type TensorData,
-  type TensorSlot,
-  viewOf,
-} from '../core/tensor.ts'
+import { type ElementType, ownColumn, type TensorColumn, type TensorData, type TensorSlot } from '../core/tensor.ts'
 import { beginStoring, endStoring, type RunPhase } from './run-phase.ts'
 
 /**
@@ -29,10 +22,7 @@ export class Runner {
     this.#fixedBatch = spec.fixedBatch
     // Only the tensors that model.json names: fetching a ZipMap's sequence would fail inside the binding.
     this.#fetches = spec.outputs.map(output => output.tensor)
-    this.#padding = spec.inputs.map(input => {
-      const elements = (spec.fixedBatch ?? 0) * input.width
-      return { spec: input, data: viewOf(input.type, new ArrayBuffer(byteLength(input.type, elements)), elements) }
-    })
+    this.#padding = spec.inputs.map(input => ownColumn(input, spec.fixedBatch ?? 0))
   }
 
   /**
