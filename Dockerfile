@@ -15,6 +15,8 @@ COPY package.json LICENSE* ./
 COPY models models
 COPY schemas schemas
 COPY src src
+# Compiles what there is, so that a container need not (.cache/compiled).
+RUN node src/cli.ts --help
 # What was downloaded from a bucket: a volume here lets a new container start while the bucket is away.
 ENV MODEL_CACHE_DIR=/var/cache/sluice
 RUN install -d -o 1000 -g 1000 /var/cache/sluice
