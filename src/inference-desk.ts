@@ -39,6 +39,7 @@ export class InferenceDesk implements InferenceApi {
   readonly #options: InferenceDeskOptions
   readonly #models = new Map<string, DeskModel>()
   readonly #telemetry: ApiTelemetry
+  #starting = true
   #requests = 0
   #bytes = 0
   #stopping: PromiseWithResolvers<void> | undefined
@@ -51,7 +52,7 @@ export class InferenceDesk implements InferenceApi {
   get ready(): boolean {
     const models = [...this.#models.values()]
     const answers = ({ preferred, versions }: DeskModel) => preferred !== undefined && versions.has(preferred)
-    return this.#stopping === undefined && models.length > 0 && models.every(answers)
+    return !this.#starting && this.#stopping === undefined && models.every(answers)
   }
 
   get maxBodyBytes(): number {
@@ -88,6 +89,11 @@ export class InferenceDesk implements InferenceApi {
     }
   }
 
+  /** All that is to be asked from the start on is open. What is open before that answers, but is not called ready. */
+  started(): void {
+    this.#starting = false
+  }
+
   /** Requests that name no version are answered by this one; those that wait stay with the one that they came for. */
   prefer(model: string, version: string): void {
     this.#modelOf(model).preferred = version
@@ -103,6 +109,11 @@ export class InferenceDesk implements InferenceApi {
   metadata(model: string, version: string | undefined): ModelMetadata {
     const { spec } = this.#find(model, version)
     return metadataOf(spec, [...this.#models.get(model)!.versions.keys()])
+  }
+
+  requireReady(model: string, version: string | undefined): void {
+    this.#find(model, version)
+    if (this.#stopping !== undefined) throw stopping()
   }
 
   enter(bytes: number | undefined): Admission {
@@ -149,7 +160,7 @@ export class InferenceDesk implements InferenceApi {
 
   #refusal(bytes: number): SluiceError | undefined {
     const { apiMaxBodyBytes, apiMaxWaiting, apiMaxWaitingBytes } = this.#options.settings
-    if (this.#stopping !== undefined) return new SluiceError('not-ready', 'this process is stopping')
+    if (this.#stopping !== undefined) return stopping()
     if (bytes > apiMaxBodyBytes)
       return new SluiceError(
         'request-too-large',
@@ -198,4 +209,8 @@ export class InferenceDesk implements InferenceApi {
       `model "${name}" is not served in version "${version ?? 'live'}"; there is ${versions}`,
     )
   }
+}
+
+function stopping(): SluiceError {
+  return new SluiceError('not-ready', 'this process is stopping')
 }

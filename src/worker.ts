@@ -155,6 +155,7 @@ export class Worker {
     const models = wanted.map(version => this.#shelf.opened(version)!)
     this.#agent = this.#createAgent(live)
     this.desk?.prefer(this.#settings.modelName, live.plan.stable)
+    this.desk?.started()
     const io = this.#createIo(models, live)
     this.#io = io
     if (this.#early !== undefined) io.fail(this.#early)

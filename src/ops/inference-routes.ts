@@ -85,9 +85,9 @@ function addModel(scope: FastifyInstance, api: InferenceApi, path: string): void
     api.metadata(request.params.model, request.params.version),
   )
   scope.get(`${path}/ready`, { schema: modelReadySchema(withVersion) }, async (request: ModelRequest) => {
-    const { name } = api.metadata(request.params.model, request.params.version)
-    if (!api.ready) throw new SluiceError('not-ready', 'this process starts or stops')
-    return { name, ready: true }
+    const { model, version } = request.params
+    api.requireReady(model, version)
+    return { name: model, ready: true }
   })
   void scope.register(async infer => addInfer(infer, api, `${path}/infer`, withVersion))
 }
