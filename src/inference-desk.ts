@@ -143,7 +143,7 @@ export class InferenceDesk implements InferenceApi {
     try {
       version = this.#find(call.model, call.version)
       const { spec } = version
-      const request = parseInferRequest(call.body, call.headerLength, spec, settings.apiMaxRows)
+      const request = parseInferRequest(call.body, call.headerLength, spec, settings)
       const patienceMs = Math.min(settings.apiDeadlineMs, request.timeoutMs ?? Number.POSITIVE_INFINITY)
       version.run(request, startedAt + patienceMs, {
         refuse,

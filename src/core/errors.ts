@@ -435,7 +435,7 @@ export const ERRORS = {
   'request-too-large': row(
     'request',
     'refuse',
-    'The body is larger than API_MAX_BODY_BYTES, or has more rows than API_MAX_ROWS (status 413).',
+    'The body is larger than API_MAX_BODY_BYTES, or its answer would be, or it has more rows than API_MAX_ROWS (status 413).',
     'Send the rows in several requests, or raise the limit.',
   ),
   overloaded: row(
