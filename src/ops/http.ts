@@ -10,7 +10,7 @@ import { addInference } from './inference-routes.ts'
 import type { Metrics } from './metrics.ts'
 import type { StatusBody, WorkerStatus } from './status.ts'
 
-interface HttpOptions {
+export interface HttpOptions {
   readonly host: string
   /** 0 picks a free one. */
   readonly port: number
@@ -53,7 +53,7 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   })
   addFailures(app, options.log)
   // Before the headers of pages, which its answers do not need: each costs as much as a row.
-  if (options.api !== undefined) await addInference(app, options.api, options.release)
+  if (options.api !== undefined) await addInference(app, options.api, options)
   addHeaders(app)
   addHealth(app, options.health)
   addMetrics(app, options.metrics)

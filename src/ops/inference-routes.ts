@@ -2,6 +2,7 @@ import swagger from '@fastify/swagger'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, messageOf, SluiceError } from '../core/errors.ts'
 import type { Admission, InferAnswer, InferenceApi } from '../core/inference-api.ts'
+import type { Log } from '../core/log.ts'
 import { decodedBody } from './content-encoding.ts'
 import {
   inferSchema,
@@ -34,11 +35,20 @@ interface ModelPath {
 
 type ModelRequest = FastifyRequest<{ Params: ModelPath }>
 
+interface InferenceOptions {
+  readonly release: string
+  readonly log: Log
+}
+
 /**
  * The Open Inference Protocol v2, in a context of its own: bodies are taken as they are, errors are `{"error": "…"}`, and what
  * is under way is counted from the request's headers to the last byte of its answer.
  */
-export async function addInference(app: FastifyInstance, api: InferenceApi, release: string): Promise<void> {
+export async function addInference(
+  app: FastifyInstance,
+  api: InferenceApi,
+  { release, log }: InferenceOptions,
+): Promise<void> {
   await app.register(async scope => {
     await scope.register(swagger, {
       openapi: {
@@ -50,9 +60,9 @@ export async function addInference(app: FastifyInstance, api: InferenceApi, rele
         },
       },
     })
-    scope.setErrorHandler<Error & { statusCode?: number }>((error, _request, reply) => {
-      if (error instanceof SluiceError || (error.statusCode ?? 500) < 500) return refuse(reply, error)
-      throw error
+    scope.setErrorHandler<Error>((error, { url }, reply) => {
+      const inside = refuse(reply, error)
+      if (inside) log.error({ error, url }, 'a request for inference failed')
     })
     scope.addHook('onSend', (_request, reply, _payload, done) => {
       reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
@@ -137,7 +147,7 @@ function addInfer(scope: FastifyInstance, api: InferenceApi, path: string, withV
       },
       refuse: error => {
         account.end()
-        refuse(reply, error)
+        void reply.send(error)
       },
     })
   })
@@ -173,14 +183,20 @@ function send(reply: FastifyReply, { body, headerLength }: InferAnswer): void {
   else void reply.type('application/octet-stream').header(HEADER_LENGTH, headerLength).send(body)
 }
 
-/** Errors of ours, and those of the server: a body that is too large, one that was cut off. */
-function refuse(reply: FastifyReply, error: Error & { statusCode?: number }): void {
+/**
+ * Errors of ours, and those of the server: a body that is too large, one that was cut off.
+ * @returns whether it tells of the inside, which is not for the client
+ */
+function refuse(reply: FastifyReply, error: Error & { statusCode?: number }): boolean {
   const code = error instanceof SluiceError ? (STATUS[error.code] ?? 500) : (error.statusCode ?? 500)
+  const inside = code >= 500 && code !== 503
   if (code === 503) reply.header('retry-after', RETRY_AFTER_S)
+  const said = inside ? 'internal error: the request failed, and the log of this process says why' : messageOf(error)
   void reply
     .code(code)
     .type('application/json; charset=utf-8')
-    .send(JSON.stringify({ error: messageOf(error) }))
+    .send(JSON.stringify({ error: said }))
+  return inside
 }
 
 /** @throws SluiceError `request-invalid` */
