@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import swagger from '@fastify/swagger'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, messageOf, SluiceError } from '../core/errors.ts'
@@ -115,6 +116,7 @@ function addInfer(scope: FastifyInstance, api: InferenceApi, path: string, withV
       accounts.set(request, account)
       // When the last byte is out, and also when the client goes before its own last byte has come.
       reply.raw.once('close', () => account.close())
+      reply.raw.on('timeout', cutOffIfStalled)
       done()
     } catch (error) {
       done(error as Error)
@@ -151,6 +153,11 @@ function addInfer(scope: FastifyInstance, api: InferenceApi, path: string, withV
       },
     })
   })
+}
+
+/** Nothing was sent or received for a while: a model may take so long, but not a client whose answer is there. */
+function cutOffIfStalled(socket: Socket): void {
+  if (socket.writableLength > 0) socket.destroy()
 }
 
 /** A request counts until its reply is closed and its job is over: the work of a client that has gone may go on. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { systemClock } from '../../src/core/clock.ts'
 import { SluiceError } from '../../src/core/errors.ts'
@@ -65,4 +66,26 @@ test('an error of the request, or a state that passes, is in the answer and not 
     assert.deepEqual([response.status, await response.json()], [Number(status), { error: `because of ${code}` }])
     assert.equal(response.headers.get('retry-after'), status === '503' ? '1' : null)
   }
+})
+
+const stallTimeoutMs = 50
+
+/** A model that takes longer than a client may stall. */
+const slow =
+  (body: string) =>
+  ({ answer }: InferCall) =>
+    void setTimeout(() => answer({ body, headerLength: undefined }), 3 * stallTimeoutMs)
+
+test('a client that does not read its answer is cut off, and its place is free', { timeout: 20_000 }, async t => {
+  const moreThanSocketsHold = 'x'.repeat(64_000_000)
+  const { server, left } = await serve(t, slow(moreThanSocketsHold), { stallTimeoutMs })
+  const socket = connect(server.port, '127.0.0.1').pause()
+  t.after(() => socket.destroy())
+  socket.write('POST /v2/models/a/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}')
+  await left
+})
+
+test('a model may take longer than that', async t => {
+  const { server } = await serve(t, slow('{}'), { stallTimeoutMs })
+  assert.equal(await (await ask(server)).text(), '{}')
 })
