@@ -117,7 +117,7 @@ export class InferenceDesk implements InferenceApi {
   }
 
   enter(bytes: number | undefined): Admission {
-    const size = bytes ?? this.maxBodyBytes
+    let size = bytes ?? this.maxBodyBytes
     const refusal = this.#refusal(size)
     if (refusal !== undefined) {
       this.#telemetry.refused('', '', refusal.code)
@@ -125,11 +125,16 @@ export class InferenceDesk implements InferenceApi {
     }
     this.#count(1, size)
     let there = true
-    const leave = () => {
-      if (there) this.#count(-1, -size)
-      there = false
+    return {
+      answered: more => {
+        size += more
+        this.#bytes += more
+      },
+      leave: () => {
+        if (there) this.#count(-1, -size)
+        there = false
+      },
     }
-    return { leave }
   }
 
   infer(call: InferCall): void {
@@ -171,7 +176,7 @@ export class InferenceDesk implements InferenceApi {
     if (this.#bytes + bytes > apiMaxWaitingBytes)
       return new SluiceError(
         'overloaded',
-        `requests of ${this.#bytes} bytes are under way; API_MAX_WAITING_BYTES is ${apiMaxWaitingBytes}`,
+        `${this.#bytes} bytes of requests and answers are under way; API_MAX_WAITING_BYTES is ${apiMaxWaitingBytes}`,
       )
     return undefined
   }

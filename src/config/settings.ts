@@ -395,7 +395,7 @@ const SETTINGS = {
     'API',
     integer(1024, 2 ** 40),
     268_435_456,
-    'Bodies of the requests that are under way at once, likewise.',
+    'Bodies of the requests that are under way at once, and answers that are not yet sent, likewise.',
     bytes,
   ),
 

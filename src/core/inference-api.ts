@@ -66,6 +66,8 @@ export interface InferenceApi {
 
 /** A request that counts as under way. */
 export interface Admission {
+  /** Its answer is there, and counts besides until it is over. */
+  answered(bytes: number): void
   /** Harmless when it was called before. */
   leave(): void
 }

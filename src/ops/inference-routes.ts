@@ -144,7 +144,7 @@ function addInfer(scope: FastifyInstance, api: InferenceApi, path: string, withV
       headerLength,
       abandoned: () => socket.destroyed,
       answer: answer => {
-        account.end()
+        account.end(answer.body.length)
         send(reply, answer)
       },
       refuse: error => {
@@ -174,9 +174,11 @@ class Account {
     this.#running = true
   }
 
-  end(): void {
+  /** @param bytes of the answer, if there is one; characters of JSON are nearly all of one byte */
+  end(bytes = 0): void {
     this.#running = false
     if (this.#closed) this.#admission.leave()
+    else this.#admission.answered(bytes)
   }
 
   close(): void {

@@ -12,7 +12,8 @@ import { Metrics } from '../../src/ops/metrics.ts'
 /** The API over HTTP, with a test in the place of the models. */
 async function serve(t: TestContext, infer: (call: InferCall) => void, options: Partial<HttpOptions> = {}) {
   const left = Promise.withResolvers<void>()
-  const admission: Admission = { leave: () => left.resolve() }
+  const answered: number[] = []
+  const admission: Admission = { answered: bytes => answered.push(bytes), leave: () => left.resolve() }
   const api: InferenceApi = {
     ready: true,
     maxBodyBytes: 1_000,
@@ -32,7 +33,7 @@ async function serve(t: TestContext, infer: (call: InferCall) => void, options: 
     ...options,
   })
   t.after(() => server.close())
-  return { server, left: left.promise }
+  return { server, answered, left: left.promise }
 }
 
 const ask = (server: HttpServer) => fetch(`${server.url}/v2/models/a/infer`, { method: 'POST', body: '{}' })
@@ -78,11 +79,12 @@ const slow =
 
 test('a client that does not read its answer is cut off, and its place is free', { timeout: 20_000 }, async t => {
   const moreThanSocketsHold = 'x'.repeat(64_000_000)
-  const { server, left } = await serve(t, slow(moreThanSocketsHold), { stallTimeoutMs })
+  const { server, answered, left } = await serve(t, slow(moreThanSocketsHold), { stallTimeoutMs })
   const socket = connect(server.port, '127.0.0.1').pause()
   t.after(() => socket.destroy())
   socket.write('POST /v2/models/a/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}')
   await left
+  assert.deepEqual(answered, [moreThanSocketsHold.length], 'until then its answer counted')
 })
 
 test('a model may take longer than that', async t => {
