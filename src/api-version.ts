@@ -49,12 +49,13 @@ export class ApiVersion {
   constructor(options: ApiVersionOptions) {
     const { model, clock, share, maxQueueDelayMs, telemetry } = options
     const { spec, pool, sample } = model
-    const probe = new Probe(spec, pool, sample)
     this.spec = spec
     this.#tell = options.onCondition
     this.#lane = new RequestLane({ clock, onWaiting: () => this.#batcher.offer(this.#lane) })
     const guestsWait = () => this.#lane.waiting
     this.#shares = new SessionShares({ pool, clock, share, guestSlots: pool.size + 1, guestsWait })
+    // The runs that find out which row is bad are the guests', too.
+    const probe = new Probe(spec, pool, sample, this.#shares.guests)
     this.tasks = this.#shares.tasks
     this.#batcher = new Batcher({
       pool: this.#shares.guests,
