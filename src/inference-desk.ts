@@ -21,7 +21,9 @@ interface InferenceDeskOptions {
   readonly maxQueueDelayMs: number
   readonly clock: Clock
   readonly metrics: Metrics
-  /** Why requests wait for the sessions of a version; undefined when they do not any more. */
+  /** Threads that rows of requests may leave hanging, for each version: see `SessionShares`. */
+  readonly mostHung?: number
+  /** What a version has to say of its sessions: see `ApiVersion`. */
   readonly onCondition: (model: ServedModel['spec'], error: SluiceError | undefined) => void
 }
 
@@ -51,7 +53,10 @@ export class InferenceDesk implements InferenceApi {
 
   get ready(): boolean {
     const models = [...this.#models.values()]
-    const answers = ({ preferred, versions }: DeskModel) => preferred !== undefined && versions.has(preferred)
+    const answers = ({ preferred, versions }: DeskModel) => {
+      const version = versions.get(preferred ?? '')
+      return version !== undefined && version.refusal === undefined
+    }
     return !this.#starting && this.#stopping === undefined && models.every(answers)
   }
 
@@ -64,7 +69,7 @@ export class InferenceDesk implements InferenceApi {
    * @returns the version for the stream, with what is left of its sessions. Closing it waits for the requests that it has.
    */
   add(model: ServedModel): ServedModel {
-    const { settings, maxQueueDelayMs, clock, metrics, onCondition } = this.#options
+    const { settings, maxQueueDelayMs, clock, metrics, mostHung, onCondition } = this.#options
     const { name, version } = model.spec
     const opened = new ApiVersion({
       model,
@@ -72,6 +77,7 @@ export class InferenceDesk implements InferenceApi {
       share: settings.apiShare,
       maxQueueDelayMs,
       telemetry: metrics.batcher({ model: name, version }),
+      mostHung,
       onCondition: error => onCondition(model.spec, error),
     })
     const { versions } = this.#modelOf(name)
@@ -112,8 +118,9 @@ export class InferenceDesk implements InferenceApi {
   }
 
   requireReady(model: string, version: string | undefined): void {
-    this.#find(model, version)
+    const { refusal } = this.#find(model, version)
     if (this.#stopping !== undefined) throw stopping()
+    if (refusal !== undefined) throw refusal
   }
 
   enter(bytes: number | undefined): Admission {

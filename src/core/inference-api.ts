@@ -53,7 +53,7 @@ export interface InferenceApi {
   metadata(model: string, version: string | undefined): ModelMetadata
   /**
    * Returns if that version answers, whatever others do.
-   * @throws SluiceError `version-not-served`, `not-ready`
+   * @throws SluiceError `version-not-served`, `not-ready`, `requests-hung`
    */
   requireReady(model: string, version: string | undefined): void
   /**

@@ -6,6 +6,7 @@ import type { SharedSlot } from './slots.ts'
 /** What differs between the views of a pool. */
 interface PoolViewPort {
   readonly idle: () => number
+  readonly hung: () => HungThreads
   readonly acquire: () => TensorSlot | undefined
   readonly release: (slot: TensorSlot) => void
   readonly run: SessionPool['run']
@@ -36,7 +37,7 @@ export class PoolView implements LendablePool {
   }
 
   get hung(): HungThreads {
-    return this.#pool.hung
+    return this.#port.hung()
   }
 
   get slotCapacity(): number {

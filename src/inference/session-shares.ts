@@ -1,5 +1,12 @@
 import type { Clock, Timer } from '../core/clock.ts'
-import type { Reservation, RunTimings, SessionChoice, SessionPool } from '../core/inference.ts'
+import {
+  type HungThreads,
+  type Reservation,
+  RunError,
+  type RunTimings,
+  type SessionChoice,
+  type SessionPool,
+} from '../core/inference.ts'
 import type { TensorSlot } from '../core/tensor.ts'
 import type { LendablePool } from './pool-server.ts'
 import { PoolView } from './pool-view.ts'
@@ -17,6 +24,11 @@ interface SessionSharesOptions {
   readonly guestSlots: number
   /** Whether guests have rows to run now. */
   readonly guestsWait: () => boolean
+  /**
+   * Threads that rows of guests may leave hanging before guests get no session any more. Left out, where there are no tasks:
+   * as many as the process bears.
+   */
+  readonly mostHung?: number | undefined
 }
 
 /**
@@ -27,6 +39,8 @@ interface SessionSharesOptions {
  *
  * Guests get a slot only when there is a session for it, so that their rows are packed right before they run: until then a
  * request can still be refused, and the batch grows. Their slots are their own; the tasks' cannot run out for them.
+ *
+ * Each side sees the threads that hang in its own runs: guests give up early, and never bring the tasks to their end.
  */
 export class SessionShares {
   readonly tasks: LendablePool
@@ -46,6 +60,8 @@ export class SessionShares {
   readonly #guestUses = new Set<GuestUse>()
   /** What the last run of guests took. */
   #guestMs = 1
+  /** Threads that rows of guests have left hanging. */
+  #guestHangs = 0
   #retry: Timer | undefined
 
   constructor(options: SessionSharesOptions) {
@@ -54,6 +70,7 @@ export class SessionShares {
     for (let i = 0; i < guestSlots; i++) this.#refill()
     this.tasks = new PoolView(pool, {
       idle: () => this.#idleForTasks(),
+      hung: () => this.#hungOfTasks(),
       acquire: () => pool.acquire(),
       release: slot => pool.release(slot),
       run: (slot, first, rows, choice) => this.#runTask(slot, first, rows, choice),
@@ -64,6 +81,7 @@ export class SessionShares {
     })
     this.guests = new PoolView(pool, {
       idle: () => this.#idleForGuests(),
+      hung: () => this.#hungOfGuests(),
       acquire: () => this.#grant(),
       release: slot => this.#takeBack(slot),
       run: (slot, first, rows, choice) => this.#runGuest(slot, first, rows, choice),
@@ -80,9 +98,12 @@ export class SessionShares {
     this.#tasksWait = () => wait(GRACE_MS)
   }
 
+  /** Guests get nothing any more; a session that was granted to them and not used is the tasks'. */
   close(): void {
     this.#retry?.cancel()
     this.#guestsListener = () => {}
+    this.#granted.clear()
+    this.#tasksListener()
   }
 
   /** Each side decides in a microtask of its own, in the order of these calls. */
@@ -107,7 +128,13 @@ export class SessionShares {
 
   get #guestFirst(): boolean {
     const { share, guestsWait } = this.#options
-    return this.#slots.length > 0 && guestGoesFirst(this.#credit, share) && guestsWait()
+    return this.#slots.length > 0 && guestGoesFirst(this.#credit, share) && !this.#guestsHang && guestsWait()
+  }
+
+  /** So many threads hang that guests get no session. */
+  get #guestsHang(): boolean {
+    const { count, most } = this.#hungOfGuests()
+    return count >= most
   }
 
   #idleForTasks(): number {
@@ -130,7 +157,7 @@ export class SessionShares {
   }
 
   #grant(): TensorSlot | undefined {
-    if (this.#slots.length === 0 || !this.#options.guestsWait()) return undefined
+    if (this.#slots.length === 0 || this.#guestsHang || !this.#options.guestsWait()) return undefined
     if (this.#idleForGuests() <= this.#granted.size) return undefined
     const slot = this.#slots.pop()!
     this.#granted.add(slot)
@@ -178,6 +205,9 @@ export class SessionShares {
       const timings = await running
       ms = this.#guestMs = Math.max(0.01, timings.computeMs)
       return timings
+    } catch (error) {
+      if (error instanceof RunError && error.code === 'session-hung') this.#guestHangs++
+      throw error
     } finally {
       // A run that fails does not say how long it computed. All of its time counts then, with what it may have waited for a
       // session, or a row that hangs one for a minute would be free.
@@ -215,6 +245,25 @@ export class SessionShares {
     if (use.advance !== undefined) return
     use.advance = this.#guestMs
     this.#credit -= use.advance
+  }
+
+  #hungOfTasks(): HungThreads {
+    const { count, most } = this.#options.pool.hung
+    return { count: count - this.#countGuestHangs(), most }
+  }
+
+  #hungOfGuests(): HungThreads {
+    const { pool, mostHung } = this.#options
+    if (mostHung === undefined) return pool.hung
+    const { count, most } = pool.hung
+    const own = this.#countGuestHangs()
+    return { count: own, most: Math.min(mostHung, own + most - count) }
+  }
+
+  /** Nobody says whose thread it was that has ended after all: one of the tasks', while they have any. */
+  #countGuestHangs(): number {
+    this.#guestHangs = Math.min(this.#guestHangs, this.#options.pool.hung.count)
+    return this.#guestHangs
   }
 }
 

@@ -27,6 +27,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   overloaded: 503,
   'deadline-exceeded': 503,
   'not-ready': 503,
+  'requests-hung': 503,
 }
 
 interface ModelPath {

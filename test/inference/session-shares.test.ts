@@ -212,6 +212,7 @@ class Duel {
       share: 0.5,
       guestSlots: 2,
       guestsWait: () => true,
+      mostHung: 4,
     })
     this.task = this.shares.tasks.acquire()!
     this.guest = this.shares.guests.acquire()!
@@ -314,6 +315,51 @@ describe('what guests pay for', () => {
     reservation.release()
     assert.deepEqual([choices, released], [[{ only: 0, by: kept }], 1], 'the pool knows its own reservation')
     assert.equal(await duel.debt(), 60)
+  })
+})
+
+describe('threads that hang', () => {
+  test('count against the side whose rows they are', async () => {
+    const duel = new Duel()
+    const { pool, shares } = duel
+    await duel.hang(shares.guests.run(duel.guest, 0, 1))
+    assert.deepEqual(
+      [shares.guests.hung, shares.tasks.hung],
+      [
+        { count: 1, most: 4 },
+        { count: 0, most: 16 },
+      ],
+    )
+    await duel.hang(shares.tasks.run(duel.task, 0, 1))
+    assert.deepEqual([shares.guests.hung.count, shares.tasks.hung.count], [1, 1])
+    pool.hung.count = 15
+    assert.deepEqual(shares.guests.hung, { count: 1, most: 2 }, 'there is room for one more in the process')
+    pool.hung.count = 0
+    assert.deepEqual([shares.guests.hung.count, shares.tasks.hung.count], [0, 0], 'they have ended')
+    pool.hung.count = 1
+    assert.deepEqual([shares.guests.hung.count, shares.tasks.hung.count], [0, 1])
+  })
+
+  test('guests whose rows have cost too many get no session, and the stream misses none', async () => {
+    const duel = new Duel()
+    const { shares } = duel
+    for (let threads = 0; threads < 4; threads++) await duel.hang(shares.guests.run(duel.guest, 0, 1))
+    assert.equal(shares.guests.acquire(), undefined)
+    let idle = -1
+    shares.tasks.onAvailable(() => {
+      idle = shares.tasks.idle
+    })
+    duel.pool.release(duel.pool.acquire()!)
+    assert.equal(idle, 1, 'none is kept for guests')
+  })
+
+  test("a session that was granted to guests, who are closed then, is the stream's", () => {
+    const { shares } = new Duel()
+    assert.equal(shares.tasks.idle, 0)
+    let told = 0
+    shares.tasks.onAvailable(() => told++)
+    shares.close()
+    assert.deepEqual([shares.tasks.idle, told], [1, 1])
   })
 })
 
