@@ -20,7 +20,12 @@ interface ApiVersionOptions {
   readonly share: number
   readonly maxQueueDelayMs: number
   readonly telemetry: BatcherTelemetry
-  /** Why requests wait for the sessions; undefined when they do not any more. */
+  /** See `SessionShares`. */
+  readonly mostHung: number | undefined
+  /**
+   * Why requests wait for the sessions; undefined when they do not any more. `requests-hung`, at most once, when `mostHung`
+   * threads hang: none is answered any more.
+   */
   readonly onCondition: (error: SluiceError | undefined) => void
 }
 
@@ -39,6 +44,7 @@ export class ApiVersion {
   readonly #shares: SessionShares
   readonly #lane: RequestLane
   readonly #batcher: Batcher
+  readonly #mostHung: number | undefined
   readonly #tell: ApiVersionOptions['onCondition']
   #underWay = 0
   #idle = Promise.withResolvers<void>()
@@ -47,14 +53,16 @@ export class ApiVersion {
 
   /** Takes `slotsOfGuests` of the pool's slots. */
   constructor(options: ApiVersionOptions) {
-    const { model, clock, share, maxQueueDelayMs, telemetry } = options
+    const { model, clock, share, maxQueueDelayMs, telemetry, mostHung } = options
     const { spec, pool, sample } = model
-    const probe = new Probe(spec, pool, sample)
     this.spec = spec
+    this.#mostHung = mostHung
     this.#tell = options.onCondition
     this.#lane = new RequestLane({ clock, onWaiting: () => this.#batcher.offer(this.#lane) })
     const guestsWait = () => this.#lane.waiting
-    this.#shares = new SessionShares({ pool, clock, share, guestSlots: pool.size + 1, guestsWait })
+    this.#shares = new SessionShares({ pool, clock, share, guestSlots: pool.size + 1, guestsWait, mostHung })
+    // The runs that find out which row is bad are the guests', too.
+    const probe = new Probe(spec, pool, sample, this.#shares.guests)
     this.tasks = this.#shares.tasks
     this.#batcher = new Batcher({
       pool: this.#shares.guests,
@@ -67,6 +75,11 @@ export class ApiVersion {
       onGood: slot => probe.learn(slot),
       onCondition: error => this.#onCondition(error),
     })
+  }
+
+  /** Why it takes no requests any more, if that is so. */
+  get refusal(): SluiceError | undefined {
+    return this.#closed
   }
 
   /** See `SessionShares`. */
@@ -89,9 +102,7 @@ export class ApiVersion {
 
   /** Refuses what is still there. */
   close(): void {
-    this.#refuseAll(new SluiceError('not-ready', `version ${this.spec.version} of ${this.spec.name} was unloaded`))
-    this.#batcher.close()
-    this.#shares.close()
+    this.#end(new SluiceError('not-ready', `version ${this.spec.version} of ${this.spec.name} was unloaded`))
     this.#tell(undefined)
   }
 
@@ -101,15 +112,31 @@ export class ApiVersion {
     this.#idle = Promise.withResolvers()
   }
 
-  /** A batcher that gives up for good tells nobody what became of its rows. */
   #onCondition(error: SluiceError | undefined): void {
-    if (error?.response === 'exit') this.#refuseAll(new SluiceError('not-ready', error.message))
-    this.#tell(error)
+    if (error?.response !== 'exit') this.#tell(error)
+    else if (error.code === 'sessions-hung' && this.#mostHung !== undefined) this.#giveUp(this.#hung())
+    else this.#giveUp(new SluiceError('not-ready', error.message), error)
   }
 
-  #refuseAll(error: SluiceError): void {
-    this.#closed ??= error
-    this.#lane.close(error)
+  /** @param told why, for the owner of the process */
+  #giveUp(reason: SluiceError, told = reason): void {
+    this.#end(reason)
+    this.#tell(told)
+  }
+
+  #hung(): SluiceError {
+    const { name, version } = this.spec
+    const { count } = this.#shares.guests.hung
+    const what = `rows of requests have left ${count} session threads hanging`
+    return new SluiceError('requests-hung', `${what}: version ${version} of ${name} answers no more requests`)
+  }
+
+  /** A batcher that has given up, or was closed, tells nobody what became of its rows. */
+  #end(reason: SluiceError): void {
+    this.#closed ??= reason
+    this.#lane.close(reason)
+    this.#batcher.close()
+    this.#shares.close()
   }
 }
 

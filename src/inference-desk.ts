@@ -21,7 +21,9 @@ interface InferenceDeskOptions {
   readonly maxQueueDelayMs: number
   readonly clock: Clock
   readonly metrics: Metrics
-  /** Why requests wait for the sessions of a version; undefined when they do not any more. */
+  /** Threads that rows of requests may leave hanging, for each version: see `SessionShares`. */
+  readonly mostHung?: number
+  /** What a version has to say of its sessions: see `ApiVersion`. */
   readonly onCondition: (model: ServedModel['spec'], error: SluiceError | undefined) => void
 }
 
@@ -39,6 +41,7 @@ export class InferenceDesk implements InferenceApi {
   readonly #options: InferenceDeskOptions
   readonly #models = new Map<string, DeskModel>()
   readonly #telemetry: ApiTelemetry
+  #starting = true
   #requests = 0
   #bytes = 0
   #stopping: PromiseWithResolvers<void> | undefined
@@ -50,8 +53,11 @@ export class InferenceDesk implements InferenceApi {
 
   get ready(): boolean {
     const models = [...this.#models.values()]
-    const answers = ({ preferred, versions }: DeskModel) => preferred !== undefined && versions.has(preferred)
-    return this.#stopping === undefined && models.length > 0 && models.every(answers)
+    const answers = ({ preferred, versions }: DeskModel) => {
+      const version = versions.get(preferred ?? '')
+      return version !== undefined && version.refusal === undefined
+    }
+    return !this.#starting && this.#stopping === undefined && models.every(answers)
   }
 
   get maxBodyBytes(): number {
@@ -63,7 +69,7 @@ export class InferenceDesk implements InferenceApi {
    * @returns the version for the stream, with what is left of its sessions. Closing it waits for the requests that it has.
    */
   add(model: ServedModel): ServedModel {
-    const { settings, maxQueueDelayMs, clock, metrics, onCondition } = this.#options
+    const { settings, maxQueueDelayMs, clock, metrics, mostHung, onCondition } = this.#options
     const { name, version } = model.spec
     const opened = new ApiVersion({
       model,
@@ -71,6 +77,7 @@ export class InferenceDesk implements InferenceApi {
       share: settings.apiShare,
       maxQueueDelayMs,
       telemetry: metrics.batcher({ model: name, version }),
+      mostHung,
       onCondition: error => onCondition(model.spec, error),
     })
     const { versions } = this.#modelOf(name)
@@ -86,6 +93,11 @@ export class InferenceDesk implements InferenceApi {
         await model.close()
       },
     }
+  }
+
+  /** All that is to be asked from the start on is open. What is open before that answers, but is not called ready. */
+  started(): void {
+    this.#starting = false
   }
 
   /** Requests that name no version are answered by this one; those that wait stay with the one that they came for. */
@@ -105,8 +117,14 @@ export class InferenceDesk implements InferenceApi {
     return metadataOf(spec, [...this.#models.get(model)!.versions.keys()])
   }
 
+  requireReady(model: string, version: string | undefined): void {
+    const { refusal } = this.#find(model, version)
+    if (this.#stopping !== undefined) throw stopping()
+    if (refusal !== undefined) throw refusal
+  }
+
   enter(bytes: number | undefined): Admission {
-    const size = bytes ?? this.maxBodyBytes
+    let size = bytes ?? this.maxBodyBytes
     const refusal = this.#refusal(size)
     if (refusal !== undefined) {
       this.#telemetry.refused('', '', refusal.code)
@@ -114,11 +132,16 @@ export class InferenceDesk implements InferenceApi {
     }
     this.#count(1, size)
     let there = true
-    const leave = () => {
-      if (there) this.#count(-1, -size)
-      there = false
+    return {
+      answered: more => {
+        size += more
+        this.#bytes += more
+      },
+      leave: () => {
+        if (there) this.#count(-1, -size)
+        there = false
+      },
     }
-    return { leave }
   }
 
   infer(call: InferCall): void {
@@ -132,7 +155,7 @@ export class InferenceDesk implements InferenceApi {
     try {
       version = this.#find(call.model, call.version)
       const { spec } = version
-      const request = parseInferRequest(call.body, call.headerLength, spec, settings.apiMaxRows)
+      const request = parseInferRequest(call.body, call.headerLength, spec, settings)
       const patienceMs = Math.min(settings.apiDeadlineMs, request.timeoutMs ?? Number.POSITIVE_INFINITY)
       version.run(request, startedAt + patienceMs, {
         refuse,
@@ -149,7 +172,7 @@ export class InferenceDesk implements InferenceApi {
 
   #refusal(bytes: number): SluiceError | undefined {
     const { apiMaxBodyBytes, apiMaxWaiting, apiMaxWaitingBytes } = this.#options.settings
-    if (this.#stopping !== undefined) return new SluiceError('not-ready', 'this process is stopping')
+    if (this.#stopping !== undefined) return stopping()
     if (bytes > apiMaxBodyBytes)
       return new SluiceError(
         'request-too-large',
@@ -160,7 +183,7 @@ export class InferenceDesk implements InferenceApi {
     if (this.#bytes + bytes > apiMaxWaitingBytes)
       return new SluiceError(
         'overloaded',
-        `requests of ${this.#bytes} bytes are under way; API_MAX_WAITING_BYTES is ${apiMaxWaitingBytes}`,
+        `${this.#bytes} bytes of requests and answers are under way; API_MAX_WAITING_BYTES is ${apiMaxWaitingBytes}`,
       )
     return undefined
   }
@@ -198,4 +221,8 @@ export class InferenceDesk implements InferenceApi {
       `model "${name}" is not served in version "${version ?? 'live'}"; there is ${versions}`,
     )
   }
+}
+
+function stopping(): SluiceError {
+  return new SluiceError('not-ready', 'this process is stopping')
 }

@@ -56,6 +56,7 @@ export class ModelServer {
     try {
       await this.#openAll(choices, signal)
       if (signal.aborted) return
+      this.desk.started()
       health.enter('RUNNING')
       await Promise.race([aborted(signal), this.#failure.promise])
     } finally {
@@ -81,8 +82,16 @@ export class ModelServer {
     return models.map(({ name }) => ({ name, version: undefined }))
   }
 
-  /** Of several versions of a model the first that was chosen answers requests that name none. */
-  async #open({ name, version }: ModelChoice): Promise<ServedModel> {
+  /**
+   * Opens a version once, however often it was chosen. Of several versions of a model the first that was chosen answers
+   * requests that name none.
+   */
+  async #open(choice: ModelChoice): Promise<ServedModel> {
+    const { name } = choice
+    const version = choice.version ?? (await openStore(this.#settings, this.#tools).highest(name))
+    const ofModel = this.#opened.filter(({ spec }) => spec.name === name)
+    const there = ofModel.find(({ spec }) => spec.version === version)
+    if (there !== undefined) return there
     const { metrics } = this.#tools
     const tools = {
       ...this.#tools,
@@ -91,9 +100,8 @@ export class ModelServer {
     }
     const settings = { ...this.#settings, modelName: name, modelVersion: version }
     const model = this.desk.add(await openModel(settings, tools, slotsOfGuests))
-    const first = !this.#opened.some(({ spec }) => spec.name === name)
     this.#opened.push(model)
-    if (first) this.desk.prefer(name, model.spec.version)
+    if (ofModel.length === 0) this.desk.prefer(name, version)
     return model
   }
 

@@ -9,16 +9,25 @@ import type { TensorColumn, TensorSlot } from './core/tensor.ts'
  * for a bundle without any, the first row that ran well. Before there is one, a session cannot be told from its rows.
  */
 export class Probe {
-  readonly #pool: SessionPool
+  readonly #sessions: Pick<SessionPool, 'run'>
   readonly #slot: TensorSlot
   #known: boolean
 
-  /** @param sample the input of a golden sample, if there is one */
-  constructor(spec: ModelSpec, pool: SessionPool, sample: Readonly<Record<string, unknown>> | undefined) {
+  /**
+   * @param pool lends its slot
+   * @param sample the input of a golden sample, if there is one
+   * @param sessions what runs it; left out: the pool
+   */
+  constructor(
+    spec: ModelSpec,
+    pool: SessionPool,
+    sample: Readonly<Record<string, unknown>> | undefined,
+    sessions: Pick<SessionPool, 'run'> = pool,
+  ) {
     const slot = pool.acquire()
     if (slot === undefined) throw new SluiceError('internal', 'The session pool has no slot for the probe.')
     if (sample !== undefined) packObject(sample, spec.inputs, slot.inputs, 0, true)
-    this.#pool = pool
+    this.#sessions = sessions
     this.#slot = slot
     this.#known = sample !== undefined
   }
@@ -29,7 +38,7 @@ export class Probe {
    * @throws SluiceError when the session fails on it, or cannot be expected back
    */
   async run(session: number, by?: Reservation): Promise<void> {
-    if (this.#known) await this.#pool.run(this.#slot, 0, 1, { only: session, by })
+    if (this.#known) await this.#sessions.run(this.#slot, 0, 1, { only: session, by })
   }
 
   /** The first row of this slot ran well. Costs nothing once there is a good row. */

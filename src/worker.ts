@@ -155,6 +155,7 @@ export class Worker {
     const models = wanted.map(version => this.#shelf.opened(version)!)
     this.#agent = this.#createAgent(live)
     this.desk?.prefer(this.#settings.modelName, live.plan.stable)
+    this.desk?.started()
     const io = this.#createIo(models, live)
     this.#io = io
     if (this.#early !== undefined) io.fail(this.#early)
@@ -216,8 +217,9 @@ export class Worker {
     return new InferenceDesk({
       settings: this.#settings,
       maxQueueDelayMs: 0,
+      mostHung: MOST_HUNG_BY_REQUESTS,
       ...this.#tools,
-      onCondition: ({ version }, error) => this.#onSessions(version, error, 'requests'),
+      onCondition: ({ version }, error) => this.#onRequests(version, error),
     })
   }
 
@@ -304,6 +306,18 @@ export class Worker {
     })
   }
 
+  /** What requests come to ends the answers to requests at most: records go on. */
+  #onRequests(version: string, error: SluiceError | undefined): void {
+    const { health, log } = this.#tools
+    const condition = `requests-${version}`
+    if (error === undefined) health.clearNote(condition)
+    if (error?.code === 'requests-hung' || error?.response === 'exit') {
+      health.clear(condition)
+      health.note(condition, error)
+      log.error({ version, error }, 'requests for a version are not answered any more; its records are')
+    } else this.#onSessions(version, error, 'requests')
+  }
+
   /** What the pool of a version says of its sessions as a whole. Of one that answers nobody it is only worth a line. */
   #onSessions(version: string, error: SluiceError | undefined, whose = 'session-pool'): void {
     const { health, log } = this.#tools
@@ -319,6 +333,12 @@ export class Worker {
 }
 
 const ROLLOUT_TOPIC = 'rollout-topic'
+
+/**
+ * Threads that rows of requests may leave hanging, of each version: enough to find one such row in a batch, and to meet the
+ * next. Beside them the stream has all that a process bears.
+ */
+const MOST_HUNG_BY_REQUESTS = 4
 
 /** Brokers that are there say within this what is rolled out. */
 const ROLLOUT_PATIENCE_MS = 1_000

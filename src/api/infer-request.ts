@@ -1,5 +1,6 @@
 import { messageOf, SluiceError } from '../core/errors.ts'
 import type { InputSpec, ModelSpec } from '../core/model.ts'
+import { byteLength } from '../core/tensor.ts'
 import { DATATYPES } from './datatypes.ts'
 import { binaryTensor, type InputTensor, invalid, jsonTensor, shown } from './input-tensor.ts'
 
@@ -23,10 +24,19 @@ export interface InferRequest {
   readonly timeoutMs: number | undefined
 }
 
+/** The settings of the same names. */
+export interface RequestLimits {
+  readonly apiMaxRows: number
+  readonly apiMaxBodyBytes: number
+}
+
 type Json = Readonly<Record<string, unknown>>
 
+/** Characters that an element takes in JSON: a float seldom more, and how long a text is, only the run will say. */
+const JSON_ELEMENT = 20
+
 /**
- * Reads and checks a request of the Open Inference Protocol.
+ * Reads and checks a request of the Open Inference Protocol; its answer will be no larger than a body may be.
  * @param headerLength bytes of `body` that are JSON; undefined for all
  * @throws SluiceError `request-invalid`, `request-too-large`
  */
@@ -34,7 +44,7 @@ export function parseInferRequest(
   body: Uint8Array,
   headerLength: number | undefined,
   spec: ModelSpec,
-  maxRows: number,
+  limits: RequestLimits,
 ): InferRequest {
   const jsonBytes = headerLength ?? body.length
   if (jsonBytes > body.length)
@@ -43,14 +53,10 @@ export function parseInferRequest(
   const { id, parameters, outputs } = request
   if (id !== undefined && typeof id !== 'string') throw invalid('"id" is no string')
   const asked = objectOf(parameters, 'parameters')
-  const { inputs, rows } = readInputs(request.inputs, spec, body.subarray(jsonBytes), maxRows)
-  return {
-    id,
-    rows,
-    inputs,
-    outputs: readOutputs(outputs, spec, asked.binary_data_output === true),
-    timeoutMs: timeoutOf(asked.timeout),
-  }
+  const { inputs, rows } = readInputs(request.inputs, spec, body.subarray(jsonBytes), limits.apiMaxRows)
+  const wanted = readOutputs(outputs, spec, asked.binary_data_output === true)
+  requireSmallAnswer(rows, wanted, spec, limits.apiMaxBodyBytes)
+  return { id, rows, inputs, outputs: wanted, timeoutMs: timeoutOf(asked.timeout) }
 }
 
 function parseJson(body: Uint8Array, bytes: number, spec: ModelSpec): Json {
@@ -144,6 +150,21 @@ function readOutputs(given: unknown, spec: ModelSpec, binaryByDefault: boolean):
   })
   if (new Set(wanted.map(({ index }) => index)).size < wanted.length) throw invalid('an output is wanted twice')
   return wanted
+}
+
+/** Before anything is run for it. */
+function requireSmallAnswer(rows: number, outputs: readonly WantedOutput[], spec: ModelSpec, maxBytes: number): void {
+  const ofRow = outputs.map(({ index, binary }) => {
+    const { type, width } = spec.outputs[index]!
+    return binary && type !== 'string' ? byteLength(type, width) : JSON_ELEMENT * width
+  })
+  const bytes = rows * ofRow.reduce((sum, size) => sum + size, 0)
+  if (bytes <= maxBytes) return
+  throw new SluiceError(
+    'request-too-large',
+    `the answer to ${rows} rows would have about ${bytes} bytes; API_MAX_BODY_BYTES allows ${maxBytes}. ` +
+      'Send fewer rows at a time, name the outputs that are needed, or ask for them in binary',
+  )
 }
 
 /** Microseconds, as Triton has it; 0 is none. */

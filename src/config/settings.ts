@@ -376,7 +376,13 @@ const SETTINGS = {
     0.1,
     "Share of the time of a version's sessions that requests get while records wait for them; what records leave over they get besides. 0: only that.",
   ),
-  apiMaxBodyBytes: set('API', integer(1024, MAX_BYTES), 33_554_432, 'Largest body of a request.', bytes),
+  apiMaxBodyBytes: set(
+    'API',
+    integer(1024, MAX_BYTES),
+    33_554_432,
+    'Largest body of a request, and of an answer.',
+    bytes,
+  ),
   apiMaxRows: set('API', integer(1, 10_000_000), 65_536, 'Most rows of a request.', { unit: 'rows' }),
   apiMaxWaiting: set(
     'API',
@@ -389,7 +395,7 @@ const SETTINGS = {
     'API',
     integer(1024, 2 ** 40),
     268_435_456,
-    'Bodies of the requests that are under way at once, likewise.',
+    'Bodies of the requests that are under way at once, and answers that are not yet sent, likewise.',
     bytes,
   ),
 

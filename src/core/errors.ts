@@ -435,7 +435,7 @@ export const ERRORS = {
   'request-too-large': row(
     'request',
     'refuse',
-    'The body is larger than API_MAX_BODY_BYTES, or has more rows than API_MAX_ROWS (status 413).',
+    'The body is larger than API_MAX_BODY_BYTES, or its answer would be, or it has more rows than API_MAX_ROWS (status 413).',
     'Send the rows in several requests, or raise the limit.',
   ),
   overloaded: row(
@@ -455,6 +455,12 @@ export const ERRORS = {
     'refuse',
     'The process starts or stops, or the sessions of the version are being closed (status 503).',
     'Send it again, or to another replica.',
+  ),
+  'requests-hung': row(
+    'request',
+    'refuse',
+    'Rows of requests have left so many session threads of a version hanging that a worker answers no more requests for it (status 503). Its stream goes on.',
+    'Ask another replica; to have this one answer again, start it anew. Find out who sends such rows, or serve them by `sluice serve`.',
   ),
   // What `sluice audit` has to say.
   'audit-failed': row(

@@ -43,7 +43,7 @@ export interface InferAnswer {
 
 /** The models that can be asked over HTTP. */
 export interface InferenceApi {
-  /** Whether requests are taken: a model is open, and the process does not stop. */
+  /** Whether requests are taken: every model that was chosen is open, and the process does not stop. */
   readonly ready: boolean
   readonly maxBodyBytes: number
   /**
@@ -51,6 +51,11 @@ export interface InferenceApi {
    * @throws SluiceError `version-not-served`
    */
   metadata(model: string, version: string | undefined): ModelMetadata
+  /**
+   * Returns if that version answers, whatever others do.
+   * @throws SluiceError `version-not-served`, `not-ready`, `requests-hung`
+   */
+  requireReady(model: string, version: string | undefined): void
   /**
    * A request begins whose body has so many bytes; undefined where it does not say. `leave` is to be called when it is over.
    * @throws SluiceError `overloaded`, `request-too-large`, or `not-ready`: it is to be refused before its body is read
@@ -61,6 +66,8 @@ export interface InferenceApi {
 
 /** A request that counts as under way. */
 export interface Admission {
+  /** Its answer is there, and counts besides until it is over. */
+  answered(bytes: number): void
   /** Harmless when it was called before. */
   leave(): void
 }

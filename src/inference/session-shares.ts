@@ -1,9 +1,16 @@
 import type { Clock, Timer } from '../core/clock.ts'
-import type { HungThreads, Reservation, RunTimings, SessionChoice, SessionPool } from '../core/inference.ts'
+import {
+  type HungThreads,
+  type Reservation,
+  RunError,
+  type RunTimings,
+  type SessionChoice,
+  type SessionPool,
+} from '../core/inference.ts'
 import type { TensorSlot } from '../core/tensor.ts'
 import type { LendablePool } from './pool-server.ts'
+import { PoolView } from './pool-view.ts'
 import { afterGuestRun, afterTaskRun, guestGoesFirst } from './session-share.ts'
-import type { SharedSlot } from './slots.ts'
 
 /** Tasks on other threads, which have been told of an idle session, have this long to take it. */
 const GRACE_MS = 2
@@ -17,6 +24,11 @@ interface SessionSharesOptions {
   readonly guestSlots: number
   /** Whether guests have rows to run now. */
   readonly guestsWait: () => boolean
+  /**
+   * Threads that rows of guests may leave hanging before guests get no session any more. Left out, where there are no tasks:
+   * as many as the process bears.
+   */
+  readonly mostHung?: number | undefined
 }
 
 /**
@@ -27,6 +39,8 @@ interface SessionSharesOptions {
  *
  * Guests get a slot only when there is a session for it, so that their rows are packed right before they run: until then a
  * request can still be refused, and the batch grows. Their slots are their own; the tasks' cannot run out for them.
+ *
+ * Each side sees the threads that hang in its own runs: guests give up early, and never bring the tasks to their end.
  */
 export class SessionShares {
   readonly tasks: LendablePool
@@ -43,29 +57,35 @@ export class SessionShares {
   #guestsListener = () => {}
   /** Slots that guests have, and no run yet. */
   readonly #granted = new Set<TensorSlot>()
-  readonly #guestRuns = new Set<GuestRun>()
+  readonly #guestUses = new Set<GuestUse>()
   /** What the last run of guests took. */
   #guestMs = 1
+  /** Threads that rows of guests have left hanging. */
+  #guestHangs = 0
   #retry: Timer | undefined
 
   constructor(options: SessionSharesOptions) {
     const { pool, guestSlots } = options
     this.#options = options
     for (let i = 0; i < guestSlots; i++) this.#refill()
-    this.tasks = new View(pool, {
+    this.tasks = new PoolView(pool, {
       idle: () => this.#idleForTasks(),
+      hung: () => this.#hungOfTasks(),
       acquire: () => pool.acquire(),
       release: slot => pool.release(slot),
       run: (slot, first, rows, choice) => this.#runTask(slot, first, rows, choice),
+      reserve: choice => pool.reserve(choice),
       listen: listener => {
         this.#tasksListener = listener
       },
     })
-    this.guests = new View(pool, {
+    this.guests = new PoolView(pool, {
       idle: () => this.#idleForGuests(),
+      hung: () => this.#hungOfGuests(),
       acquire: () => this.#grant(),
       release: slot => this.#takeBack(slot),
       run: (slot, first, rows, choice) => this.#runGuest(slot, first, rows, choice),
+      reserve: choice => this.#reserveForGuests(choice),
       listen: listener => {
         this.#guestsListener = listener
       },
@@ -78,14 +98,17 @@ export class SessionShares {
     this.#tasksWait = () => wait(GRACE_MS)
   }
 
+  /** Guests get nothing any more; a session that was granted to them and not used is the tasks'. */
   close(): void {
     this.#retry?.cancel()
     this.#guestsListener = () => {}
+    this.#granted.clear()
+    this.#tasksListener()
   }
 
   /** Each side decides in a microtask of its own, in the order of these calls. */
   #onAvailable(): void {
-    if (this.#tasksWait()) for (const run of this.#guestRuns) this.#contest(run)
+    if (this.#tasksWait()) for (const use of this.#guestUses) this.#contest(use)
     this.#hidden = this.#guestFirst
     this.#tasksListener()
     this.#guestsListener()
@@ -105,7 +128,13 @@ export class SessionShares {
 
   get #guestFirst(): boolean {
     const { share, guestsWait } = this.#options
-    return this.#slots.length > 0 && guestGoesFirst(this.#credit, share) && guestsWait()
+    return this.#slots.length > 0 && guestGoesFirst(this.#credit, share) && !this.#guestsHang && guestsWait()
+  }
+
+  /** So many threads hang that guests get no session. */
+  get #guestsHang(): boolean {
+    const { count, most } = this.#hungOfGuests()
+    return count >= most
   }
 
   #idleForTasks(): number {
@@ -128,7 +157,7 @@ export class SessionShares {
   }
 
   #grant(): TensorSlot | undefined {
-    if (this.#slots.length === 0 || !this.#options.guestsWait()) return undefined
+    if (this.#slots.length === 0 || this.#guestsHang || !this.#options.guestsWait()) return undefined
     if (this.#idleForGuests() <= this.#granted.size) return undefined
     const slot = this.#slots.pop()!
     this.#granted.add(slot)
@@ -149,116 +178,124 @@ export class SessionShares {
   }
 
   async #runTask(slot: TensorSlot, first: number, rows: number, choice?: SessionChoice): Promise<RunTimings> {
-    const { pool, clock, share, guestsWait } = this.#options
-    const startedAt = clock.now()
+    const { pool, share, guestsWait } = this.#options
     this.#tasksWanting = false
+    // Guests earn nothing by a run that fails: nobody knows how much of its time was spent on a session.
+    let ms = 0
     try {
-      return await pool.run(slot, first, rows, choice)
+      const timings = await pool.run(slot, first, rows, choice)
+      ms = timings.computeMs
+      return timings
     } finally {
-      this.#credit = afterTaskRun(this.#credit, clock.now() - startedAt, share, guestsWait())
+      this.#credit = afterTaskRun(this.#credit, ms, share, guestsWait())
     }
   }
 
   async #runGuest(slot: TensorSlot, first: number, rows: number, choice?: SessionChoice): Promise<RunTimings> {
     const { pool, clock } = this.#options
+    const kept = reservationOf(choice)
     const startedAt = clock.now()
-    const run: GuestRun = { advance: undefined }
-    if (this.#tasksWait()) this.#contest(run)
-    this.#guestRuns.add(run)
+    // A session that guests keep is paid for when they release it.
+    const use = kept === undefined ? this.#beginUse() : undefined
     this.#granted.delete(slot)
-    const running = pool.run(slot, first, rows, choice)
+    const running = pool.run(slot, first, rows, kept === undefined ? choice : { only: kept.session, by: kept.held })
     this.#tasksListener()
+    let ms: number | undefined
     try {
-      return await running
+      const timings = await running
+      ms = this.#guestMs = Math.max(0.01, timings.computeMs)
+      return timings
+    } catch (error) {
+      if (error instanceof RunError && error.code === 'session-hung') this.#guestHangs++
+      throw error
     } finally {
-      this.#guestRuns.delete(run)
-      this.#guestMs = Math.max(0.01, clock.now() - startedAt)
-      if (run.advance !== undefined) this.#credit = afterGuestRun(this.#credit + run.advance, this.#guestMs)
+      // A run that fails does not say how long it computed. All of its time counts then, with what it may have waited for a
+      // session, or a row that hangs one for a minute would be free.
+      if (use !== undefined) this.#endUse(use, ms ?? clock.now() - startedAt)
     }
   }
 
+  /** Nobody else may use the session meanwhile, so guests pay for as long as they keep it, whatever runs there. */
+  async #reserveForGuests(choice?: SessionChoice): Promise<Reservation> {
+    const { pool, clock } = this.#options
+    const held = await pool.reserve(choice)
+    const startedAt = clock.now()
+    const use = this.#beginUse()
+    return new GuestReservation(held, () => this.#endUse(use, clock.now() - startedAt))
+  }
+
+  #beginUse(): GuestUse {
+    const use: GuestUse = { advance: undefined }
+    this.#guestUses.add(use)
+    if (this.#tasksWait()) this.#contest(use)
+    return use
+  }
+
+  #endUse(use: GuestUse, ms: number): void {
+    if (this.#tasksWait()) this.#contest(use)
+    this.#guestUses.delete(use)
+    if (use.advance !== undefined) this.#credit = afterGuestRun(this.#credit + use.advance, ms)
+  }
+
   /**
-   * Tasks would want the session of a run: it is charged with what the last one took until it is known what it takes, so
-   * that neither several sessions nor the next one go to guests as if it were free.
+   * Tasks would want the session that guests use: they are charged with what their last run took until it is known what this
+   * takes, so that neither several sessions nor the next one go to guests as if it were free.
    */
-  #contest(run: GuestRun): void {
-    if (run.advance !== undefined) return
-    run.advance = this.#guestMs
-    this.#credit -= run.advance
+  #contest(use: GuestUse): void {
+    if (use.advance !== undefined) return
+    use.advance = this.#guestMs
+    this.#credit -= use.advance
+  }
+
+  #hungOfTasks(): HungThreads {
+    const { count, most } = this.#options.pool.hung
+    return { count: count - this.#countGuestHangs(), most }
+  }
+
+  #hungOfGuests(): HungThreads {
+    const { pool, mostHung } = this.#options
+    if (mostHung === undefined) return pool.hung
+    const { count, most } = pool.hung
+    const own = this.#countGuestHangs()
+    return { count: own, most: Math.min(mostHung, own + most - count) }
+  }
+
+  /** Nobody says whose thread it was that has ended after all: one of the tasks', while they have any. */
+  #countGuestHangs(): number {
+    this.#guestHangs = Math.min(this.#guestHangs, this.#options.pool.hung.count)
+    return this.#guestHangs
   }
 }
 
-/** A run of guests that is under way. */
-interface GuestRun {
-  /** What was charged for it, if tasks wait. */
+/** A session that guests use: a run of theirs, or a reservation. */
+interface GuestUse {
+  /** What was charged for it so far, if tasks wait. */
   advance: number | undefined
 }
 
-interface ViewPort {
-  readonly idle: () => number
-  readonly acquire: () => TensorSlot | undefined
-  readonly release: (slot: TensorSlot) => void
-  readonly run: SessionPool['run']
-  readonly listen: (listener: () => void) => void
+/** A session that guests keep for themselves. */
+class GuestReservation implements Reservation {
+  /** As the pool knows it. */
+  readonly held: Reservation
+  readonly #onRelease: () => void
+
+  constructor(held: Reservation, onRelease: () => void) {
+    this.held = held
+    this.#onRelease = onRelease
+  }
+
+  get session(): number {
+    return this.held.session
+  }
+
+  /** It is paid for before others look at who goes first. */
+  release(): void {
+    this.#onRelease()
+    this.held.release()
+  }
 }
 
-/** The pool, as one of the two sides sees it. Closing it closes nothing: the pool belongs to somebody else. */
-class View implements LendablePool {
-  readonly #pool: LendablePool
-  readonly #port: ViewPort
-
-  constructor(pool: LendablePool, port: ViewPort) {
-    this.#pool = pool
-    this.#port = port
-  }
-
-  get idle(): number {
-    return this.#port.idle()
-  }
-
-  get busy(): number {
-    return this.#pool.busy
-  }
-
-  get size(): number {
-    return this.#pool.size
-  }
-
-  get hung(): HungThreads {
-    return this.#pool.hung
-  }
-
-  get slotCapacity(): number {
-    return this.#pool.slotCapacity
-  }
-
-  get slotMemory(): readonly SharedSlot[] {
-    return this.#pool.slotMemory
-  }
-
-  acquire(): TensorSlot | undefined {
-    return this.#port.acquire()
-  }
-
-  release(slot: TensorSlot): void {
-    this.#port.release(slot)
-  }
-
-  run(slot: TensorSlot, first: number, rows: number, choice?: SessionChoice): Promise<RunTimings> {
-    return this.#port.run(slot, first, rows, choice)
-  }
-
-  reserve(choice?: SessionChoice): Promise<Reservation> {
-    return this.#pool.reserve(choice)
-  }
-
-  distrust(session: number, reason: string): void {
-    this.#pool.distrust(session, reason)
-  }
-
-  onAvailable(listener: () => void): void {
-    this.#port.listen(listener)
-  }
-
-  async close(): Promise<void> {}
+function reservationOf(choice: SessionChoice | undefined): GuestReservation | undefined {
+  const by = choice !== undefined && 'only' in choice ? choice.by : undefined
+  return by instanceof GuestReservation ? by : undefined
 }

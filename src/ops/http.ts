@@ -10,7 +10,7 @@ import { addInference } from './inference-routes.ts'
 import type { Metrics } from './metrics.ts'
 import type { StatusBody, WorkerStatus } from './status.ts'
 
-interface HttpOptions {
+export interface HttpOptions {
   readonly host: string
   /** 0 picks a free one. */
   readonly port: number
@@ -22,6 +22,8 @@ interface HttpOptions {
   readonly status?: (() => WorkerStatus | Promise<WorkerStatus>) | undefined
   /** Models that can be asked over HTTP; undefined where that is turned off. */
   readonly api?: InferenceApi | undefined
+  /** A client that takes no byte of its answer for so long is cut off. Default: 30 s. */
+  readonly stallTimeoutMs?: number
 }
 
 export interface HttpServer {
@@ -36,6 +38,9 @@ export interface HttpServer {
 /** Within this a client must have sent its request: one that dawdles would keep its place from others. */
 const REQUEST_TIMEOUT_MS = 60_000
 
+/** For a client that does not read: an answer that waits for it keeps its memory and its place. */
+const STALL_TIMEOUT_MS = 30_000
+
 /** Of a model or a version, percent-encoded. */
 const LONGEST_NAME = 512
 
@@ -45,15 +50,16 @@ const LONGEST_NAME = 512
  * @throws SluiceError `invalid-config` when it cannot listen there.
  */
 export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
-  const { host, port } = options
+  const { host, port, stallTimeoutMs = STALL_TIMEOUT_MS } = options
   const app = fastify({
     forceCloseConnections: true,
     requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionTimeout: stallTimeoutMs,
     routerOptions: { maxParamLength: LONGEST_NAME },
   })
   addFailures(app, options.log)
   // Before the headers of pages, which its answers do not need: each costs as much as a row.
-  if (options.api !== undefined) await addInference(app, options.api, options.release)
+  if (options.api !== undefined) await addInference(app, options.api, options)
   addHeaders(app)
   addHealth(app, options.health)
   addMetrics(app, options.metrics)

@@ -1,7 +1,9 @@
+import type { Socket } from 'node:net'
 import swagger from '@fastify/swagger'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, messageOf, SluiceError } from '../core/errors.ts'
 import type { Admission, InferAnswer, InferenceApi } from '../core/inference-api.ts'
+import type { Log } from '../core/log.ts'
 import { decodedBody } from './content-encoding.ts'
 import {
   inferSchema,
@@ -25,6 +27,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   overloaded: 503,
   'deadline-exceeded': 503,
   'not-ready': 503,
+  'requests-hung': 503,
 }
 
 interface ModelPath {
@@ -34,11 +37,20 @@ interface ModelPath {
 
 type ModelRequest = FastifyRequest<{ Params: ModelPath }>
 
+interface InferenceOptions {
+  readonly release: string
+  readonly log: Log
+}
+
 /**
  * The Open Inference Protocol v2, in a context of its own: bodies are taken as they are, errors are `{"error": "…"}`, and what
  * is under way is counted from the request's headers to the last byte of its answer.
  */
-export async function addInference(app: FastifyInstance, api: InferenceApi, release: string): Promise<void> {
+export async function addInference(
+  app: FastifyInstance,
+  api: InferenceApi,
+  { release, log }: InferenceOptions,
+): Promise<void> {
   await app.register(async scope => {
     await scope.register(swagger, {
       openapi: {
@@ -50,9 +62,9 @@ export async function addInference(app: FastifyInstance, api: InferenceApi, rele
         },
       },
     })
-    scope.setErrorHandler<Error & { statusCode?: number }>((error, _request, reply) => {
-      if (error instanceof SluiceError || (error.statusCode ?? 500) < 500) return refuse(reply, error)
-      throw error
+    scope.setErrorHandler<Error>((error, { url }, reply) => {
+      const inside = refuse(reply, error)
+      if (inside) log.error({ error, url }, 'a request for inference failed')
     })
     scope.addHook('onSend', (_request, reply, _payload, done) => {
       reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
@@ -85,9 +97,9 @@ function addModel(scope: FastifyInstance, api: InferenceApi, path: string): void
     api.metadata(request.params.model, request.params.version),
   )
   scope.get(`${path}/ready`, { schema: modelReadySchema(withVersion) }, async (request: ModelRequest) => {
-    const { name } = api.metadata(request.params.model, request.params.version)
-    if (!api.ready) throw new SluiceError('not-ready', 'this process starts or stops')
-    return { name, ready: true }
+    const { model, version } = request.params
+    api.requireReady(model, version)
+    return { name: model, ready: true }
   })
   void scope.register(async infer => addInfer(infer, api, `${path}/infer`, withVersion))
 }
@@ -105,6 +117,7 @@ function addInfer(scope: FastifyInstance, api: InferenceApi, path: string, withV
       accounts.set(request, account)
       // When the last byte is out, and also when the client goes before its own last byte has come.
       reply.raw.once('close', () => account.close())
+      reply.raw.on('timeout', cutOffIfStalled)
       done()
     } catch (error) {
       done(error as Error)
@@ -132,15 +145,20 @@ function addInfer(scope: FastifyInstance, api: InferenceApi, path: string, withV
       headerLength,
       abandoned: () => socket.destroyed,
       answer: answer => {
-        account.end()
+        account.end(answer.body.length)
         send(reply, answer)
       },
       refuse: error => {
         account.end()
-        refuse(reply, error)
+        void reply.send(error)
       },
     })
   })
+}
+
+/** Nothing was sent or received for a while: a model may take so long, but not a client whose answer is there. */
+function cutOffIfStalled(socket: Socket): void {
+  if (socket.writableLength > 0) socket.destroy()
 }
 
 /** A request counts until its reply is closed and its job is over: the work of a client that has gone may go on. */
@@ -157,9 +175,11 @@ class Account {
     this.#running = true
   }
 
-  end(): void {
+  /** @param bytes of the answer, if there is one; characters of JSON are nearly all of one byte */
+  end(bytes = 0): void {
     this.#running = false
     if (this.#closed) this.#admission.leave()
+    else this.#admission.answered(bytes)
   }
 
   close(): void {
@@ -173,14 +193,20 @@ function send(reply: FastifyReply, { body, headerLength }: InferAnswer): void {
   else void reply.type('application/octet-stream').header(HEADER_LENGTH, headerLength).send(body)
 }
 
-/** Errors of ours, and those of the server: a body that is too large, one that was cut off. */
-function refuse(reply: FastifyReply, error: Error & { statusCode?: number }): void {
+/**
+ * Errors of ours, and those of the server: a body that is too large, one that was cut off.
+ * @returns whether it tells of the inside, which is not for the client
+ */
+function refuse(reply: FastifyReply, error: Error & { statusCode?: number }): boolean {
   const code = error instanceof SluiceError ? (STATUS[error.code] ?? 500) : (error.statusCode ?? 500)
+  const inside = code >= 500 && code !== 503
   if (code === 503) reply.header('retry-after', RETRY_AFTER_S)
+  const said = inside ? 'internal error: the request failed, and the log of this process says why' : messageOf(error)
   void reply
     .code(code)
     .type('application/json; charset=utf-8')
-    .send(JSON.stringify({ error: messageOf(error) }))
+    .send(JSON.stringify({ error: said }))
+  return inside
 }
 
 /** @throws SluiceError `request-invalid` */

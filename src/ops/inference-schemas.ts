@@ -138,6 +138,6 @@ export const inferSchema = (withVersion: boolean) => ({
     },
     400: failure('The request, a tensor of it, or a row does not fit the model.'),
     ...FAILURES,
-    413: failure('Too many bytes or rows.'),
+    413: failure('Too many bytes or rows, or too large an answer.'),
   },
 })

@@ -253,7 +253,7 @@ export const METRICS = {
     type: 'gauge',
     name: 'sluice_session_threads_left_behind',
     labels: MODEL,
-    help: 'Threads that hang, in a run or while they open the model, and were left behind. The worker ends when there are 16.',
+    help: 'Threads that hang, in a run or while they open the model, and were left behind. The worker ends when there are 16, without those of requests.',
   },
   apiRequests: {
     group: 'API',

@@ -22,10 +22,12 @@ const ALL = fixture(
 ).spec
 const ONE = fixture('row-sums', { x: ['float32', [2, 2]] }, { sum: ['float32', [1]] }).spec
 
-const parse = (json: unknown, spec = ONE, binary?: Uint8Array, maxRows = 100): InferRequest => {
+const LIMITS = { apiMaxRows: 100, apiMaxBodyBytes: 10_000 }
+
+const parse = (json: unknown, spec = ONE, binary?: Uint8Array): InferRequest => {
   const header = Buffer.from(typeof json === 'string' ? json : JSON.stringify(json))
-  if (binary === undefined) return parseInferRequest(header, undefined, spec, maxRows)
-  return parseInferRequest(Buffer.concat([header, binary]), header.length, spec, maxRows)
+  if (binary === undefined) return parseInferRequest(header, undefined, spec, LIMITS)
+  return parseInferRequest(Buffer.concat([header, binary]), header.length, spec, LIMITS)
 }
 
 /** Columns of a slot with room for `rows`, as the inputs of a request fill them. */
@@ -192,6 +194,32 @@ describe('a request in JSON', () => {
     const data = new Array(101 * 4).fill(0)
     refused({ inputs: [input({ shape: [101, 2, 2], data })] }, /101 rows; API_MAX_ROWS allows 100/, 'request-too-large')
   })
+
+  test('an answer that would be larger than a body may be: by its rows, and by the outputs that are wanted', () => {
+    const outputs = { mask: ['float32', [50]], words: ['string', [50]], sum: ['float32', []] } as const
+    const { spec } = fixture('row-sums', { x: ['float32', [2, 2]] }, outputs)
+    const asked = (rows: number, ...wanted: object[]) => ({
+      inputs: [input({ shape: [rows, 2, 2], data: new Array(4 * rows).fill(0) })],
+      outputs: wanted,
+    })
+    const inBinary = (name: string) => ({ name, parameters: { binary_data: true } })
+    const tooLarge = (rows: number, bytes: number, ...wanted: object[]) =>
+      refused(
+        asked(rows, ...wanted),
+        new RegExp(
+          `^the answer to ${rows} rows would have about ${bytes} bytes; API_MAX_BODY_BYTES allows 10000\\. Send`,
+        ),
+        'request-too-large',
+        spec,
+      )
+    assert.equal(parse(asked(10, { name: 'mask' }), spec).rows, 10)
+    tooLarge(11, 11_000, { name: 'mask' })
+    assert.equal(parse(asked(50, inBinary('mask')), spec).rows, 50)
+    tooLarge(51, 10_200, inBinary('mask'))
+    tooLarge(11, 11_000, inBinary('words'))
+    tooLarge(5, 10_100)
+    assert.equal(parse(asked(100, { name: 'sum' }), spec).rows, 100)
+  })
 })
 
 describe('a request with binary tensors', () => {
@@ -247,7 +275,7 @@ describe('a request with binary tensors', () => {
     refused({ inputs: [binary(16)] }, /4 bytes that belong to no input/, 'request-invalid', ONE, little(1, 2, 3, 4, 5))
     refused({ inputs: [binary(-1)] }, /binary_data_size .* no number of bytes/, 'request-invalid', ONE, little(1))
     assert.throws(
-      () => parseInferRequest(Buffer.from('{}'), 3, ONE, 9),
+      () => parseInferRequest(Buffer.from('{}'), 3, ONE, LIMITS),
       /Inference-Header-Content-Length is 3, but the body has 2/,
     )
     const flag = fixture('types', { flag: ['bool', [1]] }, { flag: ['bool', [1]] }).spec

@@ -331,9 +331,24 @@ describe('limits and deadlines', () => {
     const padded = JSON.stringify(row).padEnd(1_600)
     const taken = open.post(INFER, padded)
     await underWay(open, 1)
-    assert.match(await (await open.post(INFER, padded)).text(), /requests of 1600 bytes are under way/)
+    assert.match(await (await open.post(INFER, padded)).text(), /1600 bytes of requests and answers are under way/)
     release()
     assert.equal((await taken).status, 200)
+  })
+
+  test('an answer counts beside its request until it is sent', async () => {
+    await using open = await openDesk({
+      models: [],
+      env: { API_MAX_BODY_BYTES: '2000', API_MAX_WAITING_BYTES: '3000' },
+    })
+    const first = open.desk.enter(1_500)
+    open.desk.enter(500).leave()
+    first.answered(1_001)
+    assert.throws(() => open.desk.enter(500), /2501 bytes of requests and answers are under way/)
+    first.leave()
+    first.leave()
+    open.desk.enter(2_000)
+    assert.throws(() => open.desk.enter(1_001), /2000 bytes of/)
   })
 
   test('a compressed body counts as the largest that it may be', async () => {
@@ -346,7 +361,10 @@ describe('limits and deadlines', () => {
     const packed = gzipSync(JSON.stringify(row).padEnd(1_900))
     const taken = open.post(INFER, packed, gzip)
     await underWay(open, 1)
-    assert.match(await (await open.post(INFER, packed, gzip)).text(), /requests of 2000 bytes are under way/)
+    assert.match(
+      await (await open.post(INFER, packed, gzip)).text(),
+      /2000 bytes of requests and answers are under way/,
+    )
     release()
     assert.equal((await taken).status, 200)
   })

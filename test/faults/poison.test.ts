@@ -144,6 +144,32 @@ describe('a row that hangs its session', { timeout: 60_000, concurrency: 2 }, ()
     assert.equal(await worker.stop(), 0)
   })
 
+  it('that came with a request never ends the worker: it answers no more requests, and its stream goes on', async t => {
+    const { bed, worker, guilty } = await serve(t, { records: 40, poison: [[0, 20, 'hangs']], env })
+    await worker.ready()
+    const url = await worker.url('/v2/models/row-sums/')
+    const ask = async (first: number) => {
+      const data = [1, 2, 3, 4, first, 6, 7, 8]
+      const body = JSON.stringify({ inputs: [{ name: 'x', datatype: 'FP32', shape: [2, 4], data }] })
+      const response = await fetch(`${url}infer`, { method: 'POST', body })
+      return { status: response.status, text: await response.text() }
+    }
+    assert.equal((await ask(5)).status, 200)
+    const found = await ask(MARK.hangs)
+    assert.equal(found.status, 400)
+    assert.match(found.text, /row 1 of the request: The model does not return from this row/)
+    const refused = await ask(MARK.hangs)
+    assert.deepEqual([refused.status, (await ask(5)).text], [503, refused.text])
+    assert.match(refused.text, /version 1 of row-sums answers no more requests/)
+    assert.equal((await fetch(`${url}ready`)).status, 503)
+    assert.equal((await fetch(await worker.url('/v2/health/ready'))).status, 503)
+    await bed.produce([{ partition: 0, key: '0-40', value: JSON.stringify({ a: 40, b: 1, c: 2, d: 3 }) }])
+    await assertServed(bed, guilty)
+    const { status, body } = await health(worker, 'ready')
+    assert.deepEqual([status, body.notices.map(({ code }) => code)], [200, ['requests-hung']])
+    assert.equal(await worker.stop(), 0)
+  })
+
   it('ends the worker when too many do, even in native code, but not before its batch is behind it', async t => {
     const pipe = join(temporaryFolder(t, 'pipe'), 'pipe')
     execFileSync('mkfifo', [pipe])

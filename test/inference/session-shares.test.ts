@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { SessionPool } from '../../src/core/inference.ts'
+import type { TensorSlot } from '../../src/core/tensor.ts'
 import { PoolClient } from '../../src/inference/pool-client.ts'
 import { PoolServer } from '../../src/inference/pool-server.ts'
 import { afterGuestRun, afterTaskRun, guestGoesFirst } from '../../src/inference/session-share.ts'
@@ -129,7 +130,7 @@ class Sim {
       const ms = guest ? this.#options.guestMs : this.#options.taskMs
       this.clock.after(ms, () => {
         this.used[guest ? 'guest' : 'task'] += ms
-        run.succeed()
+        run.succeed(ms)
       })
     }
   }
@@ -194,6 +195,174 @@ describe('shares of the sessions, measured', () => {
   })
 })
 
+/** One session, half of which is the guests', and runs that begin and end as the test says. */
+class Duel {
+  readonly clock = new FakeClock()
+  readonly pool = new FakePool({ sessions: 1, slots: 6 })
+  readonly shares: SessionShares
+  readonly task: TensorSlot
+  readonly guest: TensorSlot
+
+  constructor() {
+    const { clock, pool } = this
+    pool.hung = { count: 0, most: 16 }
+    this.shares = new SessionShares({
+      pool,
+      clock,
+      share: 0.5,
+      guestSlots: 2,
+      guestsWait: () => true,
+      mostHung: 4,
+    })
+    this.task = this.shares.tasks.acquire()!
+    this.guest = this.shares.guests.acquire()!
+  }
+
+  /** Tasks look for a session, and find none. */
+  tasksWait(): void {
+    assert.equal(this.shares.tasks.idle, 0)
+  }
+
+  /** A thread hangs in the run that is under way. */
+  async hang(run: Promise<unknown>): Promise<void> {
+    this.pool.hung.count++
+    this.pool.runs[0]!.fail('session-hung')
+    await assert.rejects(run, { code: 'session-hung' })
+  }
+
+  /** How many milliseconds tasks have to compute until a guest goes before them. */
+  async debt(step = 1): Promise<number> {
+    for (let ms = 0; ; ms += step) {
+      let taskGoes: boolean | undefined
+      this.shares.tasks.onAvailable(() => {
+        taskGoes ??= this.shares.tasks.idle > 0
+      })
+      this.pool.release(this.pool.acquire()!)
+      if (taskGoes === false) return ms
+      const run = this.shares.tasks.run(this.task, 0, 1)
+      this.pool.runs[0]!.succeed(step)
+      await run
+    }
+  }
+}
+
+describe('what guests pay for', () => {
+  test('what a run has computed, on both sides, and not how long it waited for its session', async () => {
+    const duel = new Duel()
+    const { clock, pool, shares } = duel
+    const ofTask = shares.tasks.run(duel.task, 0, 1)
+    duel.tasksWait()
+    const ofGuest = shares.guests.run(duel.guest, 0, 1)
+    await clock.advance(100)
+    pool.runs[0]!.succeed(5)
+    await ofTask
+    await clock.advance(7)
+    pool.runs[0]!.succeed(7)
+    await ofGuest
+    assert.equal(await duel.debt(), 2)
+  })
+
+  test('all the time of a run that hangs', async () => {
+    const duel = new Duel()
+    const run = duel.shares.guests.run(duel.guest, 0, 1)
+    duel.tasksWait()
+    await duel.clock.advance(3_000)
+    await duel.hang(run)
+    assert.equal(await duel.debt(100), 3_000)
+  })
+
+  test('and earn nothing by a run of tasks that fails', async () => {
+    const duel = new Duel()
+    const ofGuest = duel.shares.guests.run(duel.guest, 0, 1)
+    duel.tasksWait()
+    duel.pool.runs[0]!.succeed(50)
+    await ofGuest
+    const ofTask = duel.shares.tasks.run(duel.task, 0, 1)
+    await duel.clock.advance(100)
+    await duel.hang(ofTask)
+    assert.equal(await duel.debt(), 50)
+  })
+
+  test('a session that they keep while they look for a bad row, from the beginning to the end', async () => {
+    const duel = new Duel()
+    const { clock, pool, shares } = duel
+    let released = 0
+    const kept = {
+      session: 0,
+      release: () => {
+        released++
+        Reflect.deleteProperty(pool, 'idle')
+      },
+    }
+    pool.reserve = async () => {
+      Object.defineProperty(pool, 'idle', { value: 0, configurable: true })
+      return kept
+    }
+    const choices: unknown[] = []
+    const runOnPool = pool.run.bind(pool)
+    pool.run = (slot, first, rows, choice) => {
+      choices.push(choice)
+      return runOnPool(slot, first, rows)
+    }
+    const reservation = await shares.guests.reserve()
+    await clock.advance(10)
+    const run = shares.guests.run(duel.guest, 0, 1, { only: 0, by: reservation })
+    duel.tasksWait()
+    await clock.advance(20)
+    pool.runs[0]!.succeed(1)
+    await run
+    await clock.advance(30)
+    reservation.release()
+    assert.deepEqual([choices, released], [[{ only: 0, by: kept }], 1], 'the pool knows its own reservation')
+    assert.equal(await duel.debt(), 60)
+  })
+})
+
+describe('threads that hang', () => {
+  test('count against the side whose rows they are', async () => {
+    const duel = new Duel()
+    const { pool, shares } = duel
+    await duel.hang(shares.guests.run(duel.guest, 0, 1))
+    assert.deepEqual(
+      [shares.guests.hung, shares.tasks.hung],
+      [
+        { count: 1, most: 4 },
+        { count: 0, most: 16 },
+      ],
+    )
+    await duel.hang(shares.tasks.run(duel.task, 0, 1))
+    assert.deepEqual([shares.guests.hung.count, shares.tasks.hung.count], [1, 1])
+    pool.hung.count = 15
+    assert.deepEqual(shares.guests.hung, { count: 1, most: 2 }, 'there is room for one more in the process')
+    pool.hung.count = 0
+    assert.deepEqual([shares.guests.hung.count, shares.tasks.hung.count], [0, 0], 'they have ended')
+    pool.hung.count = 1
+    assert.deepEqual([shares.guests.hung.count, shares.tasks.hung.count], [0, 1])
+  })
+
+  test('guests whose rows have cost too many get no session, and the stream misses none', async () => {
+    const duel = new Duel()
+    const { shares } = duel
+    for (let threads = 0; threads < 4; threads++) await duel.hang(shares.guests.run(duel.guest, 0, 1))
+    assert.equal(shares.guests.acquire(), undefined)
+    let idle = -1
+    shares.tasks.onAvailable(() => {
+      idle = shares.tasks.idle
+    })
+    duel.pool.release(duel.pool.acquire()!)
+    assert.equal(idle, 1, 'none is kept for guests')
+  })
+
+  test("a session that was granted to guests, who are closed then, is the stream's", () => {
+    const { shares } = new Duel()
+    assert.equal(shares.tasks.idle, 0)
+    let told = 0
+    shares.tasks.onAvailable(() => told++)
+    shares.close()
+    assert.deepEqual([shares.tasks.idle, told], [1, 1])
+  })
+})
+
 /** Tasks on two other threads, as far as the pool can tell: the messages between them and it are real. */
 async function onThreads(share: number, steps: number, tasksHave: (step: number) => boolean) {
   const clock = new FakeClock()
@@ -230,7 +399,7 @@ async function onThreads(share: number, steps: number, tasksHave: (step: number)
     await clock.advance(10)
     if (run === undefined) continue
     used[run.features[0] === GUEST ? 'guest' : 'task'] += 10
-    run.succeed()
+    run.succeed(10)
   }
   server.close()
   return used

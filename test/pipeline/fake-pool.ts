@@ -21,7 +21,8 @@ export interface FakeRun {
   readonly features: readonly number[]
   /** The session that has it. */
   readonly session: number
-  succeed(): void
+  /** @param computeMs 1, unless given */
+  succeed(computeMs?: number): void
   /** Fails as a session does; another error than a `RunError` is one of the pool as a whole. */
   fail(error?: Error | RunFailure): void
 }
@@ -114,13 +115,13 @@ export class FakePool implements SessionPool {
         rows,
         session,
         features: Array.from(slot.inputs[0]!.data as Float64Array).slice(first, first + rows),
-        succeed: () => {
+        succeed: (computeMs = 1) => {
           const outputs = slot.outputs[0]!.data as Float64Array
           run.features.forEach((feature, i) => {
             outputs[first + i] = predictionFor(feature)
           })
           end()
-          resolve({ computeMs: 1, waitMs: 0, provider: 'cpu', session })
+          resolve({ computeMs, waitMs: 0, provider: 'cpu', session })
         },
         fail: (error = 'inference-failed') => {
           end()

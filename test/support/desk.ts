@@ -39,6 +39,7 @@ export async function openDesk({ store = MODEL_STORE, models: names, env = {} }:
     if (!models.some(({ spec }) => spec.name === modelName)) desk.prefer(modelName, model.spec.version)
     models.push(model)
   }
+  desk.started()
   const health = new Health(tools)
   health.enter('RUNNING')
   const http = await serveHttp({
