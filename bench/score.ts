@@ -40,7 +40,7 @@ const RUNTIME_SECONDS = 3
 const FRAME_BYTES = 5
 const SYNC = Buffer.alloc(16, 0x5a)
 /** What Sluice reads of a file at once. */
-const WINDOW_BYTES = 4 << 20
+const WINDOW_BYTES = 2 << 20
 const POLL_MS = 50
 
 interface Run {

@@ -47,6 +47,7 @@ export class ApiVersion {
   readonly #mostHung: number | undefined
   readonly #tell: ApiVersionOptions['onCondition']
   #underWay = 0
+  #offering = false
   #idle = Promise.withResolvers<void>()
   /** Why nothing is taken any more. */
   #closed: SluiceError | undefined
@@ -58,7 +59,7 @@ export class ApiVersion {
     this.spec = spec
     this.#mostHung = mostHung
     this.#tell = options.onCondition
-    this.#lane = new RequestLane({ clock, onWaiting: () => this.#batcher.offer(this.#lane) })
+    this.#lane = new RequestLane({ clock, onWaiting: () => this.#offerSoon() })
     const guestsWait = () => this.#lane.waiting
     this.#shares = new SessionShares({ pool, clock, share, guestSlots: pool.size + 1, guestsWait, mostHung })
     // The runs that find out which row is bad are the guests', too.
@@ -104,6 +105,16 @@ export class ApiVersion {
   close(): void {
     this.#end(new SluiceError('not-ready', `version ${this.spec.version} of ${this.spec.name} was unloaded`))
     this.#tell(undefined)
+  }
+
+  /** Requests that came in one turn of the event loop begin in one batch: a message to a session costs more than a row. */
+  #offerSoon(): void {
+    if (this.#offering) return
+    this.#offering = true
+    setImmediate(() => {
+      this.#offering = false
+      this.#batcher.offer(this.#lane)
+    })
   }
 
   #over(): void {

@@ -3,7 +3,7 @@ import { allocateCheckable } from '../core/float-check.ts'
 import { using } from './errors.ts'
 
 /** Bytes that are read at once. */
-const READ_BYTES = 4 << 20
+const READ_BYTES = 2 << 20
 /** Room before them for what was left of the window before. */
 const HEADROOM = 1 << 20
 /** Reads on their way: so many threads copy, or wait for the disk, at a time. */

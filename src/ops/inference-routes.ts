@@ -16,6 +16,9 @@ import {
 
 const HEADER_LENGTH = 'inference-header-content-length'
 
+/** Where a request has its `Account`. */
+const ACCOUNT = 'account'
+
 /** For a client that was refused for now. */
 const RETRY_AFTER_S = 1
 
@@ -108,13 +111,14 @@ function addModel(scope: FastifyInstance, api: InferenceApi, path: string): void
 function addInfer(scope: FastifyInstance, api: InferenceApi, path: string, withVersion: boolean): void {
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
-  const accounts = new WeakMap<FastifyRequest, Account>()
+  // Not a WeakMap: collections of young objects keep alive whatever is in one, so requests grew old in it.
+  scope.decorateRequest(ACCOUNT, null)
   scope.addHook('onRequest', (request, reply, done) => {
     try {
       // How large a compressed body is, is known when it is unpacked.
       const packed = (request.headers['content-encoding'] ?? 'identity') !== 'identity'
       const account = new Account(api.enter(packed ? undefined : lengthOf(request, 'content-length')))
-      accounts.set(request, account)
+      request.setDecorator(ACCOUNT, account)
       // When the last byte is out, and also when the client goes before its own last byte has come.
       reply.raw.once('close', () => account.close())
       reply.raw.on('timeout', cutOffIfStalled)
@@ -135,7 +139,7 @@ function addInfer(scope: FastifyInstance, api: InferenceApi, path: string, withV
     const { model, version } = request.params
     const { body } = request
     const { socket } = request.raw
-    const account = accounts.get(request)!
+    const account = request.getDecorator<Account>(ACCOUNT)
     const headerLength = lengthOf(request, HEADER_LENGTH)
     account.begin()
     api.infer({

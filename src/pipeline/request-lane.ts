@@ -14,6 +14,8 @@ interface Entry {
   ran: number
   /** It was refused: what of it is still under way is for nobody. */
   over: boolean
+  /** Where it is among those that run; undefined when it is not. */
+  place: number | undefined
 }
 
 interface RequestLaneOptions {
@@ -35,7 +37,12 @@ interface RequestLaneOptions {
 export class RequestLane implements RowSource {
   readonly #options: RequestLaneOptions
   readonly #waiting: Entry[] = []
-  readonly #running = new Set<Entry>()
+  /**
+   * In no order. Not a Set: each time one grows or shrinks, its old table points to the new one, and once the first of them is
+   * old enough for the old generation all of them are, with the requests that they hold. Half of the collector's time went
+   * there, in pauses of 13 ms.
+   */
+  readonly #running: Entry[] = []
   #timer: Timer | undefined
   /** When the timer rings. */
   #rings = Number.POSITIVE_INFINITY
@@ -56,7 +63,7 @@ export class RequestLane implements RowSource {
   }
 
   add(request: RowRequest): void {
-    this.#waiting.push({ request, since: this.#options.clock.now(), packed: 0, ran: 0, over: false })
+    this.#waiting.push({ request, since: this.#options.clock.now(), packed: 0, ran: 0, over: false, place: undefined })
     if (request.deadline < this.#rings) this.#arm(request.deadline)
     this.#options.onWaiting()
   }
@@ -75,7 +82,7 @@ export class RequestLane implements RowSource {
     this.#timer?.cancel()
     this.#rings = Number.NEGATIVE_INFINITY
     for (const entry of this.#waiting.splice(0)) this.#refuse(entry, error)
-    for (const entry of this.#running) this.#refuse(entry, error)
+    for (const entry of [...this.#running]) this.#refuse(entry, error)
   }
 
   #packOne(entry: Entry, batch: MicroBatch): void {
@@ -90,7 +97,7 @@ export class RequestLane implements RowSource {
     batch.hold(new RequestPart(batch, packed, count, part => this.#settled(entry, part)))
     batch.rows += count
     entry.packed += count
-    this.#running.add(entry)
+    entry.place ??= this.#running.push(entry) - 1
     if (entry.packed < request.rows) this.#waiting.push(entry)
   }
 
@@ -107,7 +114,7 @@ export class RequestLane implements RowSource {
       entry.ran += count
       if (entry.ran < request.rows) return
       request.done()
-      this.#running.delete(entry)
+      this.#leave(entry)
     } catch (error) {
       // An answer may be too long for a string, say: that is no reason to end.
       this.#refuse(entry, asSluiceError(error, 'internal'))
@@ -126,9 +133,19 @@ export class RequestLane implements RowSource {
     return entry.over
   }
 
+  /** The last one takes its place. */
+  #leave(entry: Entry): void {
+    const { place } = entry
+    if (place === undefined) return
+    const last = this.#running.pop()!
+    last.place = place
+    if (last !== entry) this.#running[place] = last
+    entry.place = undefined
+  }
+
   #refuse(entry: Entry, error: SluiceError): void {
     entry.over = true
-    this.#running.delete(entry)
+    this.#leave(entry)
     entry.request.refuse(error)
   }
 

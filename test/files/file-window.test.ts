@@ -74,6 +74,6 @@ it('takes the memory of windows again that were put together', async t => {
     last = gathered.last || window.last
     window.release()
   }
-  assert.ok(buffers.size <= 4, `${buffers.size} buffers`)
+  assert.ok(buffers.size <= 8, `${buffers.size} buffers`)
   await windows.close()
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { SluiceError } from '../../src/core/errors.ts'
+import { SluiceError } from '../../src/core/errors.ts'
 import type { RowRequest } from '../../src/core/row-request.ts'
 import type { TensorColumn } from '../../src/core/tensor.ts'
 import { SessionShares } from '../../src/inference/session-shares.ts'
@@ -246,5 +246,26 @@ test('a session that was granted to a request whose deadline passes right then i
     await settle()
     if (late.ends === 0) break
     assert.equal(shares.tasks.idle, 1, `a deadline in ${patience} looks at the clock`)
+  }
+})
+
+test('a lane that closes refuses those that wait and those that run, and none that is answered', async () => {
+  for (const answered of [[0, 1], [2, 0], [1, 3], [2], []]) {
+    const { pool, add, lane } = rig({ sessions: 3, capacity: 1 })
+    const requests: Request[] = []
+    for (const feature of [1, 2, 3, 4]) {
+      requests.push(add([feature]))
+      await settle()
+    }
+    for (const i of answered) {
+      pool.runs.find(({ features }) => features[0] === i + 1)!.succeed()
+      await requests[i]!.succeeded()
+      await settle()
+    }
+    lane.close(new SluiceError('not-ready', 'it closes'))
+    for (const [i, request] of requests.entries()) {
+      if (answered.includes(i)) await request.succeeded()
+      else await request.refused('not-ready', /closes/)
+    }
   }
 })
