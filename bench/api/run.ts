@@ -17,7 +17,7 @@ of FastAPI (in one process, and in one for each core) Sluice has at its p99. Nee
   --model NAME       iris-classifier, digits-mlp (unless given) or ffnn
   --rows N           rows of a request, 1 unless given
   --binary           binary tensors instead of JSON
-  --connections N,…  1,4,8,16,32,64 unless given
+  --connections N,…  1,4,16,64,128 unless given
   --runs N           rounds, 5 unless given
   --seconds N        of one measurement, 2 unless given
   --json             prints all figures instead of tables
@@ -31,7 +31,7 @@ const values = readOptions(HELP, {
   model: { type: 'string', default: 'digits-mlp' },
   rows: { type: 'string' },
   binary: { type: 'boolean', default: false },
-  connections: { type: 'string', default: '1,4,8,16,32,64' },
+  connections: { type: 'string', default: '1,4,16,64,128' },
   runs: { type: 'string' },
   seconds: { type: 'string' },
   json: { type: 'boolean', default: false },
