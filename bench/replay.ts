@@ -61,6 +61,11 @@ const MOST_PER_SECOND = 1_800_000
 const MODEL = 'iris-classifier'
 const VERSIONS = ['1', '2', '3', '4', '5']
 const KILLS_AT = [0.25, 0.6]
+/** Each look costs the broker two requests, which the worker's latency pays for as well. */
+const LOOK_EVERY_MS = 250
+
+const FAULTS = ['lost', 'doubled', 'different'] as const
+type Fault = (typeof FAULTS)[number]
 
 const say = (line: string) => console.error(line)
 
@@ -180,9 +185,9 @@ class Answered {
     await this.#running.stop()
   }
 
-  /** Replays it as of then, killed twice on the way, and compares. @returns how many values are missing, twice there, or different */
-  async replay(stage: Stage, id: string): Promise<Record<'lost' | 'doubled' | 'different', number>> {
-    const output = `${this.#output}-${id}`
+  /** Replays it as of then, killed twice on the way. */
+  async replay(stage: Stage, id: string): Promise<void> {
+    const output = this.#outputOf(id)
     const args = [
       'replay',
       '--replay-id',
@@ -198,7 +203,7 @@ class Answered {
       const killed = spawnSluice(args, { env: this.env })
       const over = once(killed, 'close')
       while ((await stage.done(`replay-${id}`, this.#input)) < share * RECORDS && killed.exitCode === null)
-        await delay(50)
+        await delay(LOOK_EVERY_MS)
       killed.kill('SIGKILL')
       await over
     }
@@ -210,11 +215,20 @@ class Answered {
     last.stdout!.resume()
     const [code] = await once(last, 'close')
     if (code !== 0) throw new Error(`The replay ended with ${code}: ${errors}`)
+  }
+
+  /** @returns how many values of a replay are missing, twice there, or different */
+  async compare(stage: Stage, id: string): Promise<Record<Fault, number>> {
+    const output = this.#outputOf(id)
     const records = await read(stage, output)
     const again = valuesOf(records)
     await stage.deleteTopics([output, `${output}.dlq`])
     const different = [...again].filter(([source, value]) => this.#predictions.get(source) !== value).length
     return { lost: this.#predictions.size - again.size, doubled: records.length - again.size, different }
+  }
+
+  #outputOf(id: string): string {
+    return `${this.#output}-${id}`
   }
 }
 
@@ -239,7 +253,7 @@ function valuesOf(records: readonly LogRecord[]): Map<string, string> {
 interface Beside {
   readonly alone: LatencyResult[]
   readonly beside: LatencyResult[]
-  readonly faults: Record<'lost' | 'doubled' | 'different', number>
+  readonly faults: Record<Fault, number>
 }
 
 /** The worker's latency alone and beside a replay, in turn. */
@@ -255,12 +269,12 @@ async function measureBeside(stage: Stage, workload: Workload, answered: Answere
       seed: round,
     } as const
     found.alone.push(await latencyOf(stage, worker(), load))
-    const [beside, faults] = await Promise.all([
-      latencyOf(stage, worker(), load),
-      answered.replay(stage, `again-${round}`),
-    ])
+    const id = `again-${round}`
+    const [beside] = await Promise.all([latencyOf(stage, worker(), load), answered.replay(stage, id)])
     found.beside.push(beside)
-    for (const kind of ['lost', 'doubled', 'different'] as const) found.faults[kind] += faults[kind]
+    // Afterwards: reading two hundred thousand records takes more than the replay does.
+    const faults = await answered.compare(stage, id)
+    for (const kind of FAULTS) found.faults[kind] += faults[kind]
     const p99 = (result: LatencyResult) => result.whole.latencyMs.p99.toFixed(1)
     say(
       `round ${round}/${RUNS}: p99 ${p99(found.alone.at(-1)!)} ms alone, ${p99(beside)} ms beside; ${JSON.stringify(faults)}`,
