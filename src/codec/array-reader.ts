@@ -44,16 +44,15 @@ function blocks(read: ItemsReader, minimum: number, { feature, width, offset }: 
 function copyItems(target: Target, size: 4 | 8): ItemsReader {
   const { input, allowNonFinite } = target
   return (cursor, at, count) => {
-    const { bytes, words, data } = cursor.views[input]!
+    const { bytes, words, data, floatCheck } = cursor.views[input]!
     const from = cursor.pos
     const end = from + count * size
     cursor.bytes.copy(bytes, at * size, from, end)
     cursor.pos = end
     if (allowNonFinite) return true
-    const { floatCheck } = cursor
     const finite =
       size === 4 && floatCheck !== undefined
-        ? floatCheck(cursor.bytes.byteOffset + from, count)
+        ? floatCheck(bytes.byteOffset + at * size, count)
         : areFinite(words, at, count, size)
     if (finite) return true
     return rejectFirst(cursor, data as Float32Array | Float64Array, at, target)

@@ -1,3 +1,4 @@
+import { type FloatCheck, floatCheckOf } from '../core/float-check.ts'
 import type { TensorColumn, TensorData } from '../core/tensor.ts'
 
 /**
@@ -10,6 +11,8 @@ export interface ColumnViews {
   readonly bytes: Uint8Array
   /** All words of `data`, the low one of an int64 or a float64 first; empty for strings and bools. */
   readonly words: Int32Array
+  /** Of the memory that `bytes` lie in, if it has one. */
+  readonly floatCheck: FloatCheck | undefined
 }
 
 const NO_BYTES = new Uint8Array(0)
@@ -28,11 +31,12 @@ export function viewsOf(columns: readonly TensorColumn[]): readonly ColumnViews[
 }
 
 function viewData(data: TensorData): ColumnViews {
-  if (Array.isArray(data)) return { data, bytes: NO_BYTES, words: NO_WORDS }
+  if (Array.isArray(data)) return { data, bytes: NO_BYTES, words: NO_WORDS, floatCheck: undefined }
   const { buffer, byteOffset, byteLength, BYTES_PER_ELEMENT } = data
   return {
     data,
     bytes: new Uint8Array(buffer, byteOffset, byteLength),
     words: BYTES_PER_ELEMENT >= 4 ? new Int32Array(buffer, byteOffset, byteLength / 4) : NO_WORDS,
+    floatCheck: floatCheckOf(buffer),
   }
 }

@@ -1,6 +1,5 @@
 import { isUtf8 } from 'node:buffer'
 import type { ErrorCode, RecordFault } from '../core/errors.ts'
-import { type FloatCheck, floatCheckOf } from '../core/float-check.ts'
 import type { TensorColumn } from '../core/tensor.ts'
 import { type ColumnViews, viewsOf } from './column-views.ts'
 
@@ -18,8 +17,6 @@ const MAX_DEPTH = 500
 export class Cursor {
   bytes: Buffer = NO_BUFFER
   view: DataView = new DataView(NO_BUFFER.buffer, 0, 0)
-  /** Of `bytes`, where they lie in memory that has one. */
-  floatCheck: FloatCheck | undefined
   start = 0
   pos = 0
   end = 0
@@ -51,7 +48,6 @@ export class Cursor {
     if (bytes !== this.bytes) {
       this.bytes = bytes
       this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-      this.floatCheck = floatCheckOf(bytes)
     }
     if (columns !== this.columns) {
       this.columns = columns

@@ -1,9 +1,10 @@
 /**
  * Whether floats that lie in a buffer are finite, four at a time: in JavaScript this takes three times as long as copying
- * them. WebAssembly sees only memory of its own, so the buffer has to be one that was made for it.
+ * them. WebAssembly sees only memory of its own, so the buffer has to be one that was made for it: that of a tensor's rows,
+ * which are looked at right after they were copied there, while the processor's cache has them.
  */
 
-/** Whether the `count` floats from byte `at` of a buffer on are all finite; `at` needs no alignment. */
+/** Whether the `count` floats from byte `at` of a buffer on, a multiple of four, are all finite. */
 export type FloatCheck = (at: number, count: number) => boolean
 
 const PAGE_BYTES = 65_536
@@ -11,11 +12,11 @@ const LANES = 4
 
 /**
  * (module
- *   (import "m" "m" (memory 1))
+ *   (import "m" "m" (memory 1 65536 shared))
  *   (func (export "f") (param $at i32) (param $end i32) (result i32) (local $bits v128)
  *     (loop $next
  *       (local.set $bits (v128.or (local.get $bits)
- *         (i32x4.add (v128.and (v128.load align=1 (local.get $at)) (i32x4.splat (i32.const 0x7f800000)))
+ *         (i32x4.add (v128.and (v128.load (local.get $at)) (i32x4.splat (i32.const 0x7f800000)))
  *                    (i32x4.splat (i32.const 0x00800000)))))
  *       (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 16))) (local.get $end))))
  *     (i32x4.bitmask (local.get $bits))))
@@ -25,14 +26,14 @@ const LANES = 4
 const MODULE = Uint8Array.of(
   ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00], // \0asm, version 1
   ...[0x01, 0x07, 0x01, 0x60, 0x02, 0x7f, 0x7f, 0x01, 0x7f], // types: (i32, i32) → i32
-  ...[0x02, 0x08, 0x01, 0x01, 0x6d, 0x01, 0x6d, 0x02, 0x00, 0x01], // imports: m.m, a memory of a page or more
+  ...[0x02, 0x0b, 0x01, 0x01, 0x6d, 0x01, 0x6d, 0x02, 0x03, 0x01, 0x80, 0x80, 0x04], // imports: m.m, a shared memory of any size
   ...[0x03, 0x02, 0x01, 0x00], // functions: one, of type 0
   ...[0x07, 0x05, 0x01, 0x01, 0x66, 0x00, 0x00], // exports: f
   ...[0x0a, 0x3a, 0x01, 0x38], // code: one body of 56 bytes
   ...[0x01, 0x01, 0x7b], // locals: $bits
   ...[0x03, 0x40], // loop $next
   ...[0x20, 0x02], // local.get $bits
-  ...[0x20, 0x00, 0xfd, 0x00, 0x00, 0x00], // local.get $at, v128.load align=1 offset=0
+  ...[0x20, 0x00, 0xfd, 0x00, 0x00, 0x00], // local.get $at, v128.load offset=0
   ...[0x41, 0x80, 0x80, 0x80, 0xfc, 0x07, 0xfd, 0x11], // i32.const 0x7f800000, i32x4.splat
   ...[0xfd, 0x4e], // v128.and
   ...[0x41, 0x80, 0x80, 0x80, 0x04, 0xfd, 0x11], // i32.const 0x00800000, i32x4.splat
@@ -49,32 +50,37 @@ const MODULE = Uint8Array.of(
 
 const checks = new WeakMap<ArrayBufferLike, FloatCheck>()
 let compiled: WebAssembly.Module | undefined
+/** Asking in vain is slow. */
+let exhausted = false
 
-/** A buffer of `size` bytes with a fast check, or, where the system has none to give, one without. */
-export function allocateCheckable(size: number): Buffer {
+/** Shared memory of `size` bytes or a little more with a fast check, or, where the system has none to give, without. */
+export function allocateCheckable(size: number): SharedArrayBuffer {
+  if (exhausted) return new SharedArrayBuffer(size)
   try {
     compiled ??= new WebAssembly.Module(MODULE)
-    const memory = new WebAssembly.Memory({ initial: Math.ceil(size / PAGE_BYTES) })
+    const pages = Math.max(1, Math.ceil(size / PAGE_BYTES))
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
     const { f } = new WebAssembly.Instance(compiled, { m: { m: memory } }).exports
-    const buffer = Buffer.from(memory.buffer, 0, size)
-    checks.set(memory.buffer, checkOf(f as (at: number, end: number) => number, buffer))
-    return buffer
+    checks.set(memory.buffer, checkOf(f as (at: number, end: number) => number, new Float32Array(memory.buffer)))
+    return memory.buffer
   } catch {
     // No room among the addresses: a memory reserves gigabytes of them.
-    return Buffer.allocUnsafeSlow(size)
+    exhausted = true
+    return new SharedArrayBuffer(size)
   }
 }
 
-/** The fast check of a buffer, or of the one that it is a part of; positions are those in the whole. */
-export function floatCheckOf(bytes: Buffer): FloatCheck | undefined {
-  return checks.get(bytes.buffer)
+/** The fast check of a buffer, on the thread that allocated it. */
+export function floatCheckOf(buffer: ArrayBufferLike): FloatCheck | undefined {
+  return checks.get(buffer)
 }
 
-function checkOf(bitsOf: (at: number, end: number) => number, buffer: Buffer): FloatCheck {
+function checkOf(bitsOf: (at: number, end: number) => number, floats: Float32Array): FloatCheck {
   return (at, count) => {
     const whole = count - (count % LANES)
     if (whole > 0 && bitsOf(at, at + 4 * whole) !== 0) return false
-    for (let i = whole; i < count; i++) if (!Number.isFinite(buffer.readFloatLE(at + 4 * i))) return false
+    const end = at / 4 + count
+    for (let i = at / 4 + whole; i < end; i++) if (!Number.isFinite(floats[i])) return false
     return true
   }
 }

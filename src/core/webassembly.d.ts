@@ -4,8 +4,8 @@ declare namespace WebAssembly {
     constructor(bytes: Uint8Array)
   }
   class Memory {
-    readonly buffer: ArrayBuffer
-    constructor(descriptor: { initial: number })
+    readonly buffer: SharedArrayBuffer
+    constructor(descriptor: { initial: number; maximum: number; shared: true })
   }
   class Instance {
     readonly exports: Readonly<Record<string, unknown>>

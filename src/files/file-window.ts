@@ -1,5 +1,4 @@
 import { type FileHandle, open } from 'node:fs/promises'
-import { allocateCheckable } from '../core/float-check.ts'
 import { using } from './errors.ts'
 
 /** Bytes that are read at once. */
@@ -98,7 +97,7 @@ export class FileWindows {
       missing -= more.bytes.length
       last = more.last
     }
-    const bytes = allocateCheckable(parts.reduce((sum, part) => sum + part.bytes.length, 0))
+    const bytes = Buffer.allocUnsafeSlow(parts.reduce((sum, part) => sum + part.bytes.length, 0))
     let at = 0
     for (const part of parts) {
       at += part.bytes.copy(bytes, at)
@@ -115,7 +114,7 @@ export class FileWindows {
 
   #readAhead(): void {
     while (this.#reads.length < READS_AHEAD) {
-      const buffer = this.#free.pop() ?? allocateCheckable(HEADROOM + READ_BYTES)
+      const buffer = this.#free.pop() ?? Buffer.allocUnsafeSlow(HEADROOM + READ_BYTES)
       const length = this.#fill(buffer, this.#asked)
       // Whoever takes the window hears of it.
       length.catch(() => {})

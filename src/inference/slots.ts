@@ -1,4 +1,5 @@
 import { SluiceError } from '../core/errors.ts'
+import { allocateCheckable } from '../core/float-check.ts'
 import type { ModelSpec } from '../core/model.ts'
 import { byteLength, type RowSpec, type TensorColumn, type TensorSlot, viewOf } from '../core/tensor.ts'
 
@@ -57,6 +58,19 @@ export function putStrings(columns: readonly TensorColumn[], first: number, take
   }
 }
 
+/** Narrower rows are checked as fast without a call into WebAssembly, and memory for it reserves many addresses. */
+const LEAST_CHECKED_WIDTH = 32
+
+function inputMemory(spec: RowSpec, capacity: number): SharedArrayBuffer | undefined {
+  const { type, width } = spec
+  const isChecked = type === 'float32' && width >= LEAST_CHECKED_WIDTH
+  return isChecked ? allocateCheckable(byteLength(type, capacity * width)) : memoryOf(spec, capacity)
+}
+
+function memoryOf({ type, width }: RowSpec, capacity: number): SharedArrayBuffer | undefined {
+  return type === 'string' ? undefined : new SharedArrayBuffer(byteLength(type, capacity * width))
+}
+
 /**
  * The slots of a pool: allocated once, then lent and taken back.
  *
@@ -75,14 +89,10 @@ export class TensorSlots {
 
   /** @param spares how many slots may be held back at a time without being missed */
   constructor(layout: SlotLayout, count: number, capacity: number, spares = 0) {
-    const allocate = (specs: readonly RowSpec[]) =>
-      specs.map(spec =>
-        spec.type === 'string' ? undefined : new SharedArrayBuffer(byteLength(spec.type, capacity * spec.width)),
-      )
     this.capacity = capacity
     this.shared = Array.from({ length: count + spares }, () => ({
-      inputs: allocate(layout.inputs),
-      outputs: allocate(layout.outputs),
+      inputs: layout.inputs.map(spec => inputMemory(spec, capacity)),
+      outputs: layout.outputs.map(spec => memoryOf(spec, capacity)),
     }))
     this.#free = this.shared.map((memory, id) => viewSlot(id, layout, capacity, memory))
     this.#spare = this.#free.splice(count)
