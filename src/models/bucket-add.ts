@@ -62,7 +62,8 @@ export class BucketAdd {
     const former = await this.#bucket.read(key)
     const there = await this.#bucket.list(`${this.#place}/`)
     if (there.some(object => object.key === this.#keyOf(MANIFEST_FILE))) throw this.#exists()
-    const last = Math.max(0, ...there.map(object => object.modified))
+    // A listing beside a put may lack objects that are there, in stores other than Amazon's: the claim counts by itself, too.
+    const last = Math.max(former?.modified ?? 0, ...there.map(object => object.modified))
     const quiet = this.#wallTime() - last
     const ours = this.#isOf(former, checksums)
     if (ours && quiet < ABANDONED_AFTER_MS / 2) return

@@ -63,6 +63,8 @@ export interface SmallObject {
   readonly tag: string
   /** What `put` was given. */
   readonly mark: string | undefined
+  /** See `ListedObject`. */
+  readonly modified: number
 }
 
 /** When an object is put: if there is none under its key, or if there still is the one of this tag. */
@@ -131,8 +133,9 @@ export class Bucket {
     const command = new sdk.GetObjectCommand(this.#place(key))
     try {
       return await this.#briefly(async options => {
-        const { Body, ETag = '', Metadata } = await client.send(command, options)
-        return { bytes: Buffer.from(await Body!.transformToByteArray()), tag: ETag, mark: Metadata?.[MARK] }
+        const { Body, ETag = '', Metadata, LastModified } = await client.send(command, options)
+        const bytes = Buffer.from(await Body!.transformToByteArray())
+        return { bytes, tag: ETag, mark: Metadata?.[MARK], modified: LastModified?.getTime() ?? 0 }
       })
     } catch (error) {
       if (isNotFound(error)) return undefined
