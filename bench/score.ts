@@ -10,6 +10,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { readOptions, refuse, wholeNumber } from '../dev/command-line.ts'
+import { READ_BYTES } from '../src/files/file-window.ts'
 import type { ScoreSummary } from '../src/scoring.ts'
 import type { RuntimeJob, RuntimeResult } from './limits/runtime-job.ts'
 import { describeMachine, thisMachine } from './report/machine.ts'
@@ -39,8 +40,6 @@ const RUNTIME_SECONDS = 3
 /** Of the Confluent framing, which a container file does not have. */
 const FRAME_BYTES = 5
 const SYNC = Buffer.alloc(16, 0x5a)
-/** What Sluice reads of a file at once. */
-const WINDOW_BYTES = 2 << 20
 const POLL_MS = 50
 
 interface Run {
@@ -123,7 +122,7 @@ async function measureScore(input: string, output: string): Promise<Omit<Run, 'r
 
 async function measureRuntime(workload: WorkloadName): Promise<number> {
   const bytes = statSync(join(folder, 'input.avro')).size / rows
-  const size = Math.max(1, Math.min(4096, Math.floor(WINDOW_BYTES / bytes)))
+  const size = Math.max(1, Math.min(4096, Math.floor(READ_BYTES / bytes)))
   const job: RuntimeJob = { workload, sizes: [{ rows: size, runs: 1 }], sessions, seconds: RUNTIME_SECONDS }
   const env = { ...process.env, RUNTIME_JOB: JSON.stringify(job) }
   const { stdout } = await promisify(execFile)(process.execPath, [RUNTIME], { env })

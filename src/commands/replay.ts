@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
 import { loadSettings } from '../config/load.ts'
 import { parseOptions } from '../config/options.ts'
@@ -43,8 +44,8 @@ Example:
     const loaded = loadSettings({ options, env, dotenvFile, required: REQUIRED })
     const { outputTopic: _, ...others } = options
     const live = extra['live-topic'] ?? loadSettings({ options: others, env, dotenvFile }).settings.outputTopic
-    const request = requestOf(extra, loaded, live)
     const recordsPerSecond = extra.rate === undefined ? undefined : rateOf(extra.rate)
+    const request = requestOf(extra, loaded, { live, recordsPerSecond })
     if (recordsPerSecond !== undefined) stepBack()
     const note = (text: string) => progress.note(text)
     const tools = { clock: systemClock, log: noteLog(note), signal, note }
@@ -89,7 +90,13 @@ const ID = /^[A-Za-z0-9._-]{1,64}$/
 
 type Loaded = ReturnType<typeof loadSettings<(typeof REQUIRED)[number]>>
 
-function requestOf(extra: Extra, { settings, sources }: Loaded, live: string | undefined): ReplayRequest {
+/** What `--live-topic` and `--rate` come to. */
+interface Asked {
+  readonly live: string | undefined
+  readonly recordsPerSecond: number | undefined
+}
+
+function requestOf(extra: Extra, { settings, sources }: Loaded, { live, recordsPerSecond }: Asked): ReplayRequest {
   const id = extra['replay-id']
   if (id === undefined || !ID.test(id)) {
     const given = id === undefined ? 'is missing' : `is ${JSON.stringify(id)}`
@@ -103,7 +110,7 @@ function requestOf(extra: Extra, { settings, sources }: Loaded, live: string | u
   }
   return {
     id,
-    settings: settingsOf(settings, sources),
+    settings: settingsOf(settings, sources, recordsPerSecond),
     from: parseLogPosition('--from', extra.from ?? 'earliest'),
     to: parseLogPosition('--to', extra.to ?? 'latest'),
     version: settings.modelVersion,
@@ -113,28 +120,49 @@ function requestOf(extra: Extra, { settings, sources }: Loaded, live: string | u
 }
 
 /** What nobody has set fits a replay: dead letters that are its own, and transactions that nobody waits for, the larger the better. */
-function settingsOf(settings: Loaded['settings'], sources: Loaded['sources']): Loaded['settings'] {
+function settingsOf(
+  settings: Loaded['settings'],
+  sources: Loaded['sources'],
+  recordsPerSecond: number | undefined,
+): Loaded['settings'] {
   const isDefault = (key: keyof Loaded['sources']) => sources[key] === 'default'
-  const { outputTopic, deadLetterTopic, maxInFlightRecords, maxInFlightRecordsTotal } = settings
+  const { outputTopic, deadLetterTopic, maxInFlightRecordsTotal, commitIntervalMs } = settings
   const larger = isDefault('maxInFlightRecords') && isDefault('maxInFlightRecordsTotal') ? LARGER : 1
+  const maxInFlightRecords = larger * settings.maxInFlightRecords
+  const slow = recordsPerSecond !== undefined && isDefault('commitIntervalMs')
   return {
     ...settings,
     // That of the environment is the live group's.
     deadLetterTopic: sources.deadLetterTopic === 'option' ? deadLetterTopic : `${outputTopic}.dlq`,
-    maxInFlightRecords: larger * maxInFlightRecords,
+    maxInFlightRecords,
     maxInFlightRecordsTotal: larger * maxInFlightRecordsTotal,
+    commitIntervalMs: slow ? slowCommitIntervalMs(recordsPerSecond, maxInFlightRecords) : commitIntervalMs,
   }
 }
 
 /** Times as many records in flight as a worker has; their memory is bounded as there. */
 const LARGER = 4
 
-/** Whoever is to be slow leaves the processors to the others, too. */
+/**
+ * Each transaction costs the brokers milliseconds of processor time, which the live group would wait for. One a second for
+ * each partition is enough, unless a partition that has all of the rate could not hold what comes twice in that time.
+ */
+function slowCommitIntervalMs(recordsPerSecond: number, maxInFlightRecords: number): number {
+  return Math.min(1_000, Math.floor((500 * maxInFlightRecords) / recordsPerSecond))
+}
+
+/**
+ * Whoever is to be slow leaves the processors to the others, too. To Linux a priority is that of a thread: those that compile
+ * and collect garbage are there already, those of sessions take after this one.
+ */
 function stepBack(): void {
-  try {
-    setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
-  } catch {
-    // Not allowed here: it is slow all the same.
+  const threads = process.platform === 'linux' ? readdirSync('/proc/self/task') : ['0']
+  for (const thread of threads) {
+    try {
+      setPriority(Number(thread), constants.priority.PRIORITY_BELOW_NORMAL)
+    } catch {
+      // Not allowed here, or the thread has ended: it is slow all the same.
+    }
   }
 }
 

@@ -2,7 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { using } from './errors.ts'
 
 /** Bytes that are read at once. */
-const READ_BYTES = 2 << 20
+export const READ_BYTES = 2 << 20
 /** Room before them for what was left of the window before. */
 const HEADROOM = 1 << 20
 /** Reads on their way: so many threads copy, or wait for the disk, at a time. */

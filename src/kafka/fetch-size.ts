@@ -4,10 +4,13 @@ import type { Room } from '../core/transaction.ts'
 /** Less is not worth a request: a batch of a producer with the usual settings. */
 const LEAST_BYTES = 16 * 1024
 
+/** Before anything was fetched: small, so that only a task with little room asks for little. */
+const GUESSED_BYTES = 100
+
 /** How many bytes to ask a broker for, so that about as much comes as a partition has room for. */
 export class FetchSize {
   /** Of the last fetch that held records: bytes as the broker sent them, for each record and for each byte of memory. */
-  #sentPerRecord: number | undefined
+  #sentPerRecord = GUESSED_BYTES
   #sentPerByte = 1
 
   learn(sentBytes: number, batches: readonly RecordBatch[]): void {
@@ -24,8 +27,8 @@ export class FetchSize {
 
   /** At most `most`, and at least what is worth a request. */
   bytesFor(room: Room, most: number): number {
-    const forRecords = this.#sentPerRecord === undefined ? most : room.records * this.#sentPerRecord
-    const wanted = Math.max(LEAST_BYTES, Math.min(forRecords, room.bytes * this.#sentPerByte))
+    const fitting = Math.min(room.records * this.#sentPerRecord, room.bytes * this.#sentPerByte)
+    const wanted = Math.max(LEAST_BYTES, fitting)
     return Math.floor(Math.min(most, wanted))
   }
 }

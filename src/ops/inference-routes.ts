@@ -111,7 +111,7 @@ function addModel(scope: FastifyInstance, api: InferenceApi, path: string): void
 function addInfer(scope: FastifyInstance, api: InferenceApi, path: string, withVersion: boolean): void {
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
-  // Not a WeakMap: collections of young objects keep alive whatever is in one, so requests grew old in it.
+  // Declared before any request is made, so that all of them have one shape.
   scope.decorateRequest(ACCOUNT, null)
   scope.addHook('onRequest', (request, reply, done) => {
     try {

@@ -136,7 +136,8 @@ export class PartitionTask implements FetchTarget, CommittingTask {
       this.#paused = room === undefined
       this.#options.telemetry.paused(this.#paused)
     }
-    return room
+    const { rate } = this.#options
+    return rate === undefined || room === undefined ? room : rate.within(room)
   }
 
   get held(): boolean {

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../core/clock.ts'
+import type { Room } from '../core/transaction.ts'
 
 const SECOND_MS = 1_000
 /** What was not used in this time is lost: a replay that waited does not make up for it in one go. */
@@ -36,6 +37,14 @@ export class RateLimit {
     return false
   }
 
+  /**
+   * What of `room` a fetch may fill: as much as a burst. A large fetch would go through the pipeline at full speed, and
+   * whoever is beside it wait, however long nothing came after it.
+   */
+  within(room: Room): Room {
+    return { records: Math.min(room.records, Math.ceil(this.#burst)), bytes: room.bytes }
+  }
+
   take(records: number): void {
     this.#fill()
     this.#tokens -= records
@@ -45,10 +54,13 @@ export class RateLimit {
     this.#alarm?.cancel()
   }
 
+  get #burst(): number {
+    return (this.#recordsPerSecond * BURST_MS) / SECOND_MS
+  }
+
   #fill(): void {
     const now = this.#clock.now()
-    const most = (this.#recordsPerSecond * BURST_MS) / SECOND_MS
-    this.#tokens = Math.min(most, this.#tokens + ((now - this.#filledAt) * this.#recordsPerSecond) / SECOND_MS)
+    this.#tokens = Math.min(this.#burst, this.#tokens + ((now - this.#filledAt) * this.#recordsPerSecond) / SECOND_MS)
     this.#filledAt = now
   }
 }

@@ -476,7 +476,7 @@ test('a partition is asked for about as many bytes as it has room for', async ()
   const target = new Target(0, 0)
   target.room = { records: 10_000, bytes: 1 << 30 }
   await harness.add(target)
-  assert.equal(harness.asked(0).maxBytes, 1 << 20, 'nothing is known yet')
+  assert.equal(harness.asked(0).maxBytes, 1_000_000, 'nothing is known yet: a hundred bytes each')
   const sent = await records(0, 100)
   await harness.answer({ 0: { records: sent } })
   assert.equal(harness.asked(0).maxBytes, sent.length * 100)

@@ -27,3 +27,9 @@ test('what was not used is lost, but for a tenth of a second', async () => {
   assert.equal(rate.open, false)
   rate.close()
 })
+
+test('a fetch is asked for a burst at most, so that it is paid back soon', () => {
+  const rate = new RateLimit(1_005, new FakeClock(), () => {})
+  assert.deepEqual(rate.within({ records: 100_000, bytes: 5_000 }), { records: 101, bytes: 5_000 })
+  assert.deepEqual(rate.within({ records: 7, bytes: 5_000 }), { records: 7, bytes: 5_000 })
+})

@@ -85,6 +85,7 @@ test('while the rate is used up nothing more is asked for, and what was asked fo
   const rate = new RateLimit(100, clock, () => opened++)
   const harness = await new TaskHarness({ rate, bench: new Bench({ clock }) }).serve()
   assert.equal(harness.task.held, false)
+  assert.equal(harness.task.room?.records, 10, 'of a tenth of a second')
   rate.take(50)
   assert.equal(harness.task.held, true)
   assert.equal(harness.task.position, 0, 'an answer that is under way still fits')
