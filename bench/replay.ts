@@ -35,7 +35,7 @@ byte for byte.
   --runs N      rounds of both, 5 unless given
   --seconds N   how long each run of the first part is measured, 6 unless given
   --records N   of the second part, 200000 unless given
-  --rate N      records a second of the replay in the second part, 5000 unless given
+  --rate N      records a second of the replay in the second part, 2500 unless given
   --live N      records a second of the live worker meanwhile, 1000 unless given
   --record      puts the tables into bench/RESULTS.md
 
@@ -52,7 +52,7 @@ const options = readOptions(HELP, {
 const RUNS = wholeNumber('runs', options.runs, 5, 1)
 const SECONDS = wholeNumber('seconds', options.seconds, 6, 1)
 const RECORDS = wholeNumber('records', options.records, 200_000, 1_000)
-const RATE = wholeNumber('rate', options.rate, 5_000, 1)
+const RATE = wholeNumber('rate', options.rate, 2_500, 1)
 const LIVE = wholeNumber('live', options.live, 1_000, 1)
 
 const PARTITIONS = 4

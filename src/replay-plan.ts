@@ -4,7 +4,7 @@ import { SluiceError } from './core/errors.ts'
 import { type Log, silentLog } from './core/log.ts'
 import type { LogPosition } from './core/log-position.ts'
 import type { ModelSpec } from './core/model.ts'
-import { isSameReplay, type ReplayPosition, type ReplayRange } from './core/replay.ts'
+import { AS_OF, isSameReplay, type ReplayPosition, type ReplayRange } from './core/replay.ts'
 import { versionsOf } from './core/rollout.ts'
 import type { TimelineRange } from './core/timeline-ranges.ts'
 import type { ConnectionOptions } from './kafka/cluster.ts'
@@ -55,8 +55,6 @@ export interface ReplayTools {
   /** Hears of what takes long, or is odd but stops nothing. */
   readonly note: (text: string) => void
 }
-
-export const AS_OF = 'as-of'
 
 /** The group of a replay. */
 export function replayGroup(id: string): string {

@@ -127,17 +127,22 @@ async function openComparing(
   return Comparing.open({ settings, live, specs: models.map(({ spec }) => spec), clock, log, onFailed })
 }
 
-/** A group of its own, exactly once whatever the live one does; with a rate, little in flight, so that fetches are small. */
+/** A group of its own, exactly once whatever the live one does; with a rate, few transactions. */
 function settingsOf({ group, request }: ReplayPlan, { recordsPerSecond }: ReplayOptions): WorkerSettings {
   const { settings } = request
   const own = { ...settings, groupId: group, processingGuarantee: 'exactly-once', ioThreads: 1 } as const
   if (recordsPerSecond === undefined) return own
-  const inFlight = Math.max(LEAST_IN_FLIGHT, Math.ceil(recordsPerSecond * IN_FLIGHT_SECONDS))
-  return { ...own, maxInFlightRecords: Math.min(settings.maxInFlightRecords, inFlight) }
+  const longest = slowCommitIntervalMs(recordsPerSecond, settings.maxInFlightRecords)
+  return { ...own, commitIntervalMs: Math.max(settings.commitIntervalMs, longest) }
 }
 
-const IN_FLIGHT_SECONDS = 0.2
-const LEAST_IN_FLIGHT = 100
+/**
+ * A transaction costs the brokers milliseconds of processor time, which the live group would wait for. One a second for each
+ * partition is enough; more where a partition that has all of the rate could not hold twice what comes in that time.
+ */
+function slowCommitIntervalMs(recordsPerSecond: number, maxInFlightRecords: number): number {
+  return Math.min(1_000, Math.floor((500 * maxInFlightRecords) / recordsPerSecond))
+}
 
 function jobOf({ request, positions, timeline, knownTo }: ReplayPlan, { recordsPerSecond }: ReplayOptions): ReplayJob {
   const ranges = positions.map(({ from, to, request, by }) => ({ from, to, request, by }))
@@ -187,7 +192,7 @@ function movedOn(
     const range = mark?.range
     if (range === undefined) return known
     if (isSameReplay(range, known)) return { ...known, ...range, done: Math.max(offset, range.from), begun: true }
-    const message = `Another replay ${request.id}, with other options, was begun at the same time. Choose another id.`
+    const message = `Another replay ${request.id}, with other options, was begun at the same time.`
     throw new SluiceError('replay-mismatch', message)
   })
 }

@@ -6,10 +6,10 @@ import { systemClock } from '../core/clock.ts'
 import { messageOf, SluiceError } from '../core/errors.ts'
 import { type Log, silentLog } from '../core/log.ts'
 import { parseLogPosition } from '../core/log-position.ts'
-import { doneOf, lengthOf } from '../core/replay.ts'
+import { AS_OF, doneOf, lengthOf } from '../core/replay.ts'
 import type { ReplayAgreement } from '../replay-agreement.ts'
-import { AS_OF, planReplay, type ReplayPlan, type ReplayRequest } from '../replay-plan.ts'
-import { type ReplayOutcome, runReplay } from '../replaying.ts'
+import type { ReplayPlan, ReplayRequest } from '../replay-plan.ts'
+import type { ReplayOutcome } from '../replaying.ts'
 import { type Command, refusePositionals } from './command.ts'
 import { grouped, ProgressLine } from './progress-line.ts'
 
@@ -45,8 +45,11 @@ Example:
     const { outputTopic: _, ...others } = options
     const live = extra['live-topic'] ?? loadSettings({ options: others, env, dotenvFile }).settings.outputTopic
     const recordsPerSecond = extra.rate === undefined ? undefined : rateOf(extra.rate)
-    const request = requestOf(extra, loaded, { live, recordsPerSecond })
+    const request = requestOf(extra, loaded, live)
     if (recordsPerSecond !== undefined) stepBack()
+    // Not before: to load them takes most of the processor time of a start.
+    const { planReplay } = await import('../replay-plan.ts')
+    const { runReplay } = await import('../replaying.ts')
     const note = (text: string) => progress.note(text)
     const tools = { clock: systemClock, log: noteLog(note), signal, note }
     let outcome: ReplayOutcome
@@ -90,13 +93,7 @@ const ID = /^[A-Za-z0-9._-]{1,64}$/
 
 type Loaded = ReturnType<typeof loadSettings<(typeof REQUIRED)[number]>>
 
-/** What `--live-topic` and `--rate` come to. */
-interface Asked {
-  readonly live: string | undefined
-  readonly recordsPerSecond: number | undefined
-}
-
-function requestOf(extra: Extra, { settings, sources }: Loaded, { live, recordsPerSecond }: Asked): ReplayRequest {
+function requestOf(extra: Extra, { settings, sources }: Loaded, live: string | undefined): ReplayRequest {
   const id = extra['replay-id']
   if (id === undefined || !ID.test(id)) {
     const given = id === undefined ? 'is missing' : `is ${JSON.stringify(id)}`
@@ -110,7 +107,7 @@ function requestOf(extra: Extra, { settings, sources }: Loaded, { live, recordsP
   }
   return {
     id,
-    settings: settingsOf(settings, sources, recordsPerSecond),
+    settings: settingsOf(settings, sources),
     from: parseLogPosition('--from', extra.from ?? 'earliest'),
     to: parseLogPosition('--to', extra.to ?? 'latest'),
     version: settings.modelVersion,
@@ -120,36 +117,21 @@ function requestOf(extra: Extra, { settings, sources }: Loaded, { live, recordsP
 }
 
 /** What nobody has set fits a replay: dead letters that are its own, and transactions that nobody waits for, the larger the better. */
-function settingsOf(
-  settings: Loaded['settings'],
-  sources: Loaded['sources'],
-  recordsPerSecond: number | undefined,
-): Loaded['settings'] {
+function settingsOf(settings: Loaded['settings'], sources: Loaded['sources']): Loaded['settings'] {
   const isDefault = (key: keyof Loaded['sources']) => sources[key] === 'default'
-  const { outputTopic, deadLetterTopic, maxInFlightRecordsTotal, commitIntervalMs } = settings
+  const { outputTopic, deadLetterTopic, maxInFlightRecords, maxInFlightRecordsTotal } = settings
   const larger = isDefault('maxInFlightRecords') && isDefault('maxInFlightRecordsTotal') ? LARGER : 1
-  const maxInFlightRecords = larger * settings.maxInFlightRecords
-  const slow = recordsPerSecond !== undefined && isDefault('commitIntervalMs')
   return {
     ...settings,
     // That of the environment is the live group's.
     deadLetterTopic: sources.deadLetterTopic === 'option' ? deadLetterTopic : `${outputTopic}.dlq`,
-    maxInFlightRecords,
+    maxInFlightRecords: larger * maxInFlightRecords,
     maxInFlightRecordsTotal: larger * maxInFlightRecordsTotal,
-    commitIntervalMs: slow ? slowCommitIntervalMs(recordsPerSecond, maxInFlightRecords) : commitIntervalMs,
   }
 }
 
 /** Times as many records in flight as a worker has; their memory is bounded as there. */
 const LARGER = 4
-
-/**
- * Each transaction costs the brokers milliseconds of processor time, which the live group would wait for. One a second for
- * each partition is enough, unless a partition that has all of the rate could not hold what comes twice in that time.
- */
-function slowCommitIntervalMs(recordsPerSecond: number, maxInFlightRecords: number): number {
-  return Math.min(1_000, Math.floor((500 * maxInFlightRecords) / recordsPerSecond))
-}
 
 /**
  * Whoever is to be slow leaves the processors to the others, too. To Linux a priority is that of a thread: those that compile

@@ -1,10 +1,13 @@
+/** In place of a version: the one that answered each record then. */
+export const AS_OF = 'as-of'
+
 /** Offsets [from, to) that a replay is to read of a partition, fixed by the member that owned it first. */
 export interface ReplayRange {
   readonly from: number
   readonly to: number
   /** Twelve hexadecimal digits of all that was asked for: those who share a replay were asked for the same. */
   readonly request: string
-  /** The version that answers, or `as-of`. */
+  /** The version that answers, or `AS_OF`. */
   readonly by: string
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { suite, type TestContext, test } from 'node:test'
 import { temporaryFolder } from '../faults/support.ts'
 import { type Audit, assertExactlyOnce, audit } from '../support/audit.ts'
-import { committedOffsets, endOffsets, until } from '../support/broker.ts'
+import { committedOffsets, endOffsets, until, withAdmin } from '../support/broker.ts'
 import { copyVersions, frame, IRIS_SCHEMA_ID } from '../support/models.ts'
 import { headerText, type LogRecord, sourceOf } from '../support/record-log.ts'
 import { runSluice, spawnSluice } from '../support/sluice-process.ts'
@@ -250,6 +250,43 @@ suite('a replay', { concurrency: 2, timeout: 180_000 }, () => {
     assert.equal(code, 0, stderr)
     const { here, agreement } = JSON.parse(stdout)
     assert.deepEqual([here.deadLetters, agreement.compared, agreement.different], [21_000, 100, 0])
+  })
+
+  test('partitions that come while it runs are for the next run', async t => {
+    const { bed, replay, output } = await stage(t, 'replay-grows', ['1'])
+    const { messages } = irisWorkload(800, { partitions: PARTITIONS, poisonEvery: 0 })
+    await bed.produce(messages)
+    const running = replay('--rate', '200', '--json')
+    const begun = async () => sum(await committedOffsets('replay-replay-grows', bed.input)) > 0
+    await until(begun, () => 'nothing was replayed', 30_000)
+    await withAdmin(admin => admin.createPartitions({ topicPartitions: [{ topic: bed.input, count: PARTITIONS + 2 }] }))
+    // A producer whose broker has not heard of a partition drops what is for it, and says nothing.
+    const known = async () => (await endOffsets(bed.input)).length === PARTITIONS + 2
+    await until(known, () => 'the partitions did not come', 30_000)
+    await bed.produce(messages.slice(0, 50).map(message => ({ ...message, partition: PARTITIONS + 1 })))
+    const { code, stdout, stderr } = await running
+    assert.equal(code, 0, stderr)
+    assert.equal(JSON.parse(stdout).here.records, 800)
+    const next = await replay('--json')
+    assert.equal(next.code, 0, next.stderr)
+    assert.equal(JSON.parse(next.stdout).here.records, 50)
+    const sources = (await readTopic(output)).map(record => headerText(record, 'source')!)
+    assert.deepEqual([sources.length, new Set(sources).size], [850, 850])
+  })
+
+  test('of two of one name, begun at once with different versions, never both end well, and no record is answered twice', async t => {
+    const { bed, replay, output } = await stage(t, 'replay-twins', ['1', '2'])
+    await bed.produce(irisWorkload(2_000, { partitions: PARTITIONS, poisonEvery: 0 }).messages)
+    const both = await Promise.all(['1', '2'].map(version => replay('--model-version', version)))
+    const failed = both.filter(({ code }) => code !== 0)
+    assert.ok(failed.length > 0, both.map(({ stdout }) => stdout).join())
+    for (const { code, stderr } of failed) {
+      assert.equal(code, 1)
+      assert.match(stderr, /with other options, was begun at the same time|was begun with other options/)
+    }
+    const sources = (await readTopic(output)).map(record => headerText(record, 'source')!)
+    assert.equal(new Set(sources).size, sources.length)
+    if (failed.length === 1) assert.equal(sources.length, 2_000)
   })
 
   test('no faster than its rate', async t => {
