@@ -141,7 +141,7 @@ function stepBack(): void {
   const threads = process.platform === 'linux' ? readdirSync('/proc/self/task') : ['0']
   for (const thread of threads) {
     try {
-      setPriority(Number(thread), constants.priority.PRIORITY_BELOW_NORMAL)
+      setPriority(Number(thread), constants.priority.PRIORITY_LOW)
     } catch {
       // Not allowed here, or the thread has ended: it is slow all the same.
     }
