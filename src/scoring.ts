@@ -1,4 +1,5 @@
-import { realpath, stat } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import { lstat, realpath, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Settings } from './config/settings.ts'
 import type { Clock } from './core/clock.ts'
@@ -97,7 +98,7 @@ async function scoreRows(
 ): Promise<ScoreSummary> {
   const formats = { input: plan.inputFormat, output: plan.outputFormat }
   const layout = layoutOf(model.spec, formats, reader.columns, plan.keep, plan.rowNumbers)
-  const deadLetters = await DeadLetterFile.create(plan.deadLetters)
+  const deadLetters = await DeadLetterFile.create(plan.deadLetters, !plan.force && (await areLeftOver(plan)))
   const output = await PartialFile.create(plan.output)
   try {
     const startedAt = tools.clock.now()
@@ -117,10 +118,12 @@ async function scoreRows(
     })
     await runUnlessStopped(run, batcher, tools.signal)
     await writer.finish()
-    // What can fail comes first. Then the dead letters: whoever finds the output finds what is missing in it, too.
+    // What can fail comes first: the disk may be full, and files may have come up meanwhile. Then the dead letters: whoever
+    // finds the output finds what is missing in it, too.
     await output.seal()
     await deadLetters.seal()
-    await deadLetters.publish()
+    if (!plan.force) await requireFree([plan.output, plan.deadLetters])
+    await deadLetters.publish(plan.force)
     await output.publish(plan.force)
     return summaryOf(plan, model, run, deadLetters, (tools.clock.now() - startedAt) / 1000)
   } finally {
@@ -160,23 +163,40 @@ function createBatcher({ spec, pool, sample }: ServedModel, tools: ScoreTools, f
 }
 
 /** Refuses files that would be lost, before anything is opened. */
-async function checkPaths({ input, output, deadLetters, force }: ScorePlan): Promise<void> {
+async function checkPaths(plan: ScorePlan): Promise<void> {
+  const { input, output, deadLetters, force } = plan
   await requireDistinct([
     { option: '--input', paths: [input] },
     { option: '--output', paths: [output, partialOf(output)] },
     { option: '--dead-letters', paths: [deadLetters, partialOf(deadLetters)] },
   ])
-  const [target, letters] = await Promise.all([output, deadLetters].map(path => stat(path).catch(() => undefined)))
-  const exists = (path: string) => new SluiceError('file-exists', `${path} is there already.`)
-  if (target !== undefined) {
-    if (!target.isFile()) throw notRegular(output)
-    if (!force) throw exists(output)
+  for (const path of [output, deadLetters]) {
+    // A link to nowhere is replaced as a file is.
+    const there = (await stat(path).catch(() => undefined)) ?? (await entryOf(path))
+    if (there !== undefined && !there.isFile() && !there.isSymbolicLink()) throw notRegular(path)
   }
-  if (letters !== undefined) {
-    if (!letters.isFile()) throw notRegular(deadLetters)
-    // Dead letters without an output are what is left of a run that was killed between their names.
-    if (!force && !(await DeadLetterFile.is(deadLetters))) throw exists(deadLetters)
+  if (!force) await requireFree((await areLeftOver(plan)) ? [output] : [output, deadLetters])
+}
+
+/**
+ * Whether the dead letters that are there are those of a run that was killed between the two names: its output has none yet.
+ * Without that they may be of another output, or no dead letters.
+ */
+async function areLeftOver({ output, deadLetters }: ScorePlan): Promise<boolean> {
+  const [whole, partial, letters] = await Promise.all([output, partialOf(output), deadLetters].map(entryOf))
+  if (whole !== undefined || !partial?.isFile() || !letters?.isFile()) return false
+  return DeadLetterFile.is(deadLetters)
+}
+
+async function requireFree(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    if ((await entryOf(path)) !== undefined) throw new SluiceError('file-exists', `${path} is there already.`)
   }
+}
+
+/** What has this name, be it a link to nowhere. */
+function entryOf(path: string): Promise<Stats | undefined> {
+  return lstat(path).catch(() => undefined)
 }
 
 function notRegular(path: string): SluiceError {

@@ -31,6 +31,8 @@ class ScoreFile(luigi.Task):
             *shlex.split(os.environ.get("SLUICE", "sluice")),
             *("score", "--json", "--input", self.source, "--output", self.target),
             *("--model", self.model, "--max-dead-letters", str(self.max_dead_letters)),
+            # The target is missing, or luigi would not run; dead letters of one that was removed may be there.
+            "--force",
         ]
         if self.version is not None:
             command += ["--version", self.version]

@@ -6,8 +6,9 @@ import type { ModelIdentity } from '../core/transaction.ts'
 import { using } from './errors.ts'
 import { PartialFile } from './partial-file.ts'
 
-/** How a line begins. */
-const BEGINNING = Buffer.from('{"row":')
+/** How a line begins, and within how many bytes. Lines of an output may begin with the row, too. */
+const BEGINNING = /^\{"row":\d+,"error-code":"/
+const BEGINNING_BYTES = 64
 
 /** The rows that could not be predicted, a JSON object a line; the file is made for the first one. */
 export class DeadLetterFile {
@@ -24,9 +25,11 @@ export class DeadLetterFile {
 
   /**
    * Nothing is written yet; what a killed run left behind is removed.
+   * @param named whether that has its name already
    * @throws SluiceError `file-unusable`
    */
-  static async create(path: string): Promise<DeadLetterFile> {
+  static async create(path: string, named = false): Promise<DeadLetterFile> {
+    if (named) await using(path, 'removed', () => rm(path, { force: true }))
     await PartialFile.remove(path)
     return new DeadLetterFile(path)
   }
@@ -36,8 +39,8 @@ export class DeadLetterFile {
     return using(path, 'read', async () => {
       const handle = await open(path, 'r')
       try {
-        const { buffer } = await handle.read(Buffer.alloc(BEGINNING.length), 0, BEGINNING.length, 0)
-        return buffer.equals(BEGINNING)
+        const { buffer } = await handle.read(Buffer.alloc(BEGINNING_BYTES), 0, BEGINNING_BYTES, 0)
+        return BEGINNING.test(buffer.toString('latin1'))
       } finally {
         await handle.close()
       }
@@ -87,10 +90,14 @@ export class DeadLetterFile {
     await this.#file?.seal()
   }
 
-  /** Gives the sealed file its name, if there is anything in it; in either case one that an earlier run left there goes. */
-  async publish(): Promise<void> {
-    if (this.#file === undefined) await using(this.path, 'removed', () => rm(this.path, { force: true }))
-    else await this.#file.publish(true)
+  /**
+   * Gives the sealed file its name, if there is anything in it.
+   * @param replace whether a file that has the name already goes, in either case
+   * @throws SluiceError `file-exists`, `file-unusable`
+   */
+  async publish(replace: boolean): Promise<void> {
+    if (this.#file !== undefined) await this.#file.publish(replace)
+    else if (replace) await using(this.path, 'removed', () => rm(this.path, { force: true }))
   }
 
   /** Leaves what is there for people to look at. */

@@ -69,4 +69,9 @@ it('a luigi task is done when its file is scored, and fails without one when row
   assert.equal(again.status, 0, again.stderr)
   assert.match(again.stderr, /already done|were already done|complete/)
   assert.deepEqual(readFileSync(target), written)
+  // Whoever wants it anew removes the target, and thinks of nothing else.
+  rmSync(target)
+  const anew = run('--max-dead-letters', '1')
+  assert.equal(anew.status, 0, anew.stderr)
+  assert.equal(existsSync(target), true)
 })
