@@ -4,7 +4,7 @@ import type { FileRow } from '../core/files.ts'
 import { plainJson } from '../core/plain-json.ts'
 import type { ModelIdentity } from '../core/transaction.ts'
 import { using } from './errors.ts'
-import { PartialFile } from './partial-file.ts'
+import { PartialFile, partialOf } from './partial-file.ts'
 
 /** How a line begins, and within how many bytes. Lines of an output may begin with the row, too. */
 const BEGINNING = /^\{"row":\d+,"error-code":"/
@@ -49,7 +49,7 @@ export class DeadLetterFile {
 
   /** Where they are until all is done. */
   get partial(): string {
-    return this.#file?.partial ?? this.path
+    return partialOf(this.path)
   }
 
   /** Characters that wait. */

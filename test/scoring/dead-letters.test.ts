@@ -161,12 +161,16 @@ it('too many end the run: no output, and what was found stays to be looked at', 
   const [input, output] = [join(folder, 'in.csv'), join(folder, 'out.csv')]
   writeFileSync(input, `${HEADER}\n${'5,3,1,0\nx,3,1,0\n'.repeat(3)}`)
   const request = { input, output, model: 'iris-classifier' }
-  await assert.rejects(score({ ...request, maxDeadLetters: 2 }), { code: 'too-many-dead-letters' })
+  const partial = `${deadLetterFile(output)}.partial`
+  await assert.rejects(score({ ...request, maxDeadLetters: 2 }), {
+    code: 'too-many-dead-letters',
+    message: `3 rows could not be predicted, and --max-dead-letters allows 2; they are in ${partial}`,
+  })
   assert.deepEqual([output, `${output}.partial`, deadLetterFile(output)].map(existsSync), [false, false, false])
-  assert.equal(readLines(`${deadLetterFile(output)}.partial`).length, 3)
+  assert.equal(readLines(partial).length, 3)
   const summary = await score({ ...request, maxDeadLetters: 3 })
   assert.equal(summary.deadLetters, 3)
-  assert.equal(existsSync(`${deadLetterFile(output)}.partial`), false)
+  assert.equal(existsSync(partial), false)
 })
 
 it('without dead letters there is no file of them, and one of an earlier run goes', async t => {
