@@ -172,6 +172,9 @@ function memoryOf(cells: readonly string[]): number {
   return bytes
 }
 
+const LONE_CR = /\r(?!\n)/
+const CR_IN_HEADER = 'has a carriage return (CR) in its header: save it with lines that end in LF or CRLF'
+
 /** The columns of a file, and where the features are. */
 class Table {
   readonly header: readonly string[]
@@ -181,6 +184,8 @@ class Table {
   readonly features: readonly FeatureCells[]
 
   constructor(path: string, header: readonly string[], { inputs, allowNonFinite }: CsvOptions) {
+    // One before a line feed may be meant, in quotes. Without any line feed, the whole file would be a header without rows.
+    if (header.some(name => LONE_CR.test(name))) throw invalid(path, CR_IN_HEADER)
     const repeated = header.find((name, i) => header.indexOf(name) !== i)
     if (repeated !== undefined) throw invalid(path, `has two columns "${repeated}"`)
     this.header = header

@@ -31,6 +31,20 @@ describe('CSV', () => {
     }
   })
 
+  it('whose lines end in CR alone is refused, not taken for a header without rows', async t => {
+    const folder = temporaryFolder(t)
+    const [input, output] = [join(folder, 'in.csv'), join(folder, 'out.jsonl')]
+    const request = { input, output, model: 'iris-classifier', keep: 'all' as const }
+    for (const text of [`${HEADER},note\r5,3,1,0,a\r`, `${HEADER}\r\r\n5,3,1,0\r\r\n`]) {
+      writeFileSync(input, text)
+      const message = /in\.csv has a carriage return \(CR\) in its header: save it with lines that end in LF or CRLF/
+      await assert.rejects(score(request), { code: 'file-invalid', message })
+    }
+    writeFileSync(input, `${HEADER},"two\r\nlines"\r\n5,3,1,0,a\r\n`)
+    await score(request)
+    assert.equal(readLines(output)[0]!['two\r\nlines'], 'a')
+  })
+
   it('of one column has empty cells, which are rows', async t => {
     const folder = temporaryFolder(t)
     writeFixtureBundle(folder, LOOKUP)
