@@ -14,7 +14,7 @@ import { packObject } from '../core/rows.ts'
 import type { ElementType, TensorColumn } from '../core/tensor.ts'
 import { invalid, using } from './errors.ts'
 import { PARQUET_CODECS } from './parquet-codecs.ts'
-import { decimalsOf, PARQUET_PARSERS, readingMetadata } from './parquet-values.ts'
+import { decimalOf, decimalsOf, itemOf, PARQUET_PARSERS, readingMetadata } from './parquet-values.ts'
 
 /** Rows of one chunk; a row group is cut into such pieces. */
 const CHUNK_ROWS = 4096
@@ -54,8 +54,8 @@ export class ParquetReader implements RowReader {
     this.#metadata = metadata
     this.#options = options
     this.size = file.byteLength
-    this.columns = parquetSchema(metadata).children.map(columnOf)
     this.#reading = readingOf(metadata, options)
+    this.columns = this.#reading.columns
     this.#chunks = this.#read()
   }
 
@@ -106,6 +106,7 @@ export class ParquetReader implements RowReader {
   async #readGroup(first: number, rows: number): Promise<Columns> {
     const columns = new Map<string, unknown[]>(this.columns.map(({ name }) => [name, []]))
     const { decimals } = this.#reading
+    let failure: unknown
     await parquetRead({
       file: this.#file,
       metadata: this.#reading.metadata,
@@ -117,11 +118,17 @@ export class ParquetReader implements RowReader {
       onChunk: ({ columnName, columnData, rowStart }) => {
         const data = columns.get(columnName)!
         const exactly = decimals.get(columnName)
-        for (let i = 0; i < columnData.length; i++) {
-          data[rowStart - first + i] = exactly === undefined ? columnData[i] : exactly(columnData[i])
+        try {
+          for (let i = 0; i < columnData.length; i++) {
+            data[rowStart - first + i] = exactly === undefined ? columnData[i] : exactly(columnData[i])
+          }
+        } catch (error) {
+          // The library would leave it to a promise that nobody handles, which ends the process.
+          failure ??= new Error(`column "${columnName}": ${messageOf(error)}`)
         }
       },
     })
+    if (failure !== undefined) throw failure
     return columns
   }
 
@@ -146,33 +153,32 @@ async function readSlice(handle: FileHandle, from: number, to: number): Promise<
   return bytes.buffer
 }
 
-/** What the library reads with, and what is done to decimals by the column that they are in. */
+/** The columns, what the library reads them with, and what is done to decimals by the column that they are in. */
 function readingOf(metadata: FileMetaData, { inputs }: ParquetOptions) {
   const features = new Set(inputs.flatMap(({ features }) => features.map(({ name }) => name.split('.')[0]!)))
   const tree = parquetSchema(metadata)
+  const columns: FileColumn[] = []
   const decimals = new Map<string, (value: unknown) => unknown>()
   for (const column of tree.children) {
     const { name } = column.element
     const exactly = decimalsOf(column, features.has(name))
     if (exactly !== undefined) decimals.set(name, exactly)
+    columns.push(columnOf(column, features.has(name)))
   }
-  return { metadata: readingMetadata(metadata, tree, name => features.has(name)), decimals }
+  return { columns, metadata: readingMetadata(metadata, tree, name => features.has(name)), decimals }
 }
 
-/** The column of a top-level field; lists of one level are arrays. */
-function columnOf({ element, children }: SchemaTree): FileColumn {
-  const { name } = element
-  if (children.length === 0) {
-    return { name, type: typeOf(element), array: element.repetition_type === 'REPEATED' }
-  }
-  const [list] = children
-  const [item] = list?.children ?? []
-  const isList = children.length === 1 && list?.element.repetition_type === 'REPEATED' && list.children.length === 1
-  if (!isList || item!.children.length > 0) return { name, type: 'any', array: false }
-  return { name, type: typeOf(item!.element), array: true }
+/** The column of a top-level field; lists of one level are arrays. Decimals of features are numbers. */
+function columnOf(column: SchemaTree, isFeature: boolean): FileColumn {
+  const { name, repetition_type: repetition } = column.element
+  const item = itemOf(column)
+  const { element, children } = item ?? column
+  if (children.length > 0) return { name, type: 'any', array: false }
+  const type = isFeature && decimalOf(column) !== undefined ? 'float64' : typeOf(element)
+  return { name, type, array: item !== undefined || repetition === 'REPEATED' }
 }
 
-/** As hyparquet gives the values. Dates, decimals and the like have no type here. */
+/** As hyparquet gives the values. Dates, other decimals and the like have no type here. */
 function typeOf(element: SchemaTree['element']): ElementType | 'any' {
   const { type, converted_type: converted, logical_type: logical } = element
   if (converted === 'UTF8' || converted === 'ENUM' || logical?.type === 'STRING') return 'string'

@@ -47,17 +47,23 @@ function leavesOf(tree: SchemaTree): SchemaTree[] {
   return tree.children.length === 0 ? [tree] : tree.children.flatMap(leavesOf)
 }
 
-/** The decimal that a column is, or is a list of. */
-function decimalOf(column: SchemaTree): SchemaElement | undefined {
-  let leaf = column
-  while (leaf.children.length === 1) leaf = leaf.children[0]!
-  const { converted_type: converted, logical_type: logical } = leaf.element
-  const isDecimal = leaf.children.length === 0 && (converted === 'DECIMAL' || logical?.type === 'DECIMAL')
-  return isDecimal && (leaf === column || isList(column)) ? leaf.element : undefined
+/** The decimal that a column is, or is a list of, or a list of lists. */
+export function decimalOf(column: SchemaTree): SchemaElement | undefined {
+  const item = itemOf(column)
+  if (item !== undefined) return decimalOf(item)
+  const { converted_type: converted, logical_type: logical } = column.element
+  const isDecimal = column.children.length === 0 && (converted === 'DECIMAL' || logical?.type === 'DECIMAL')
+  return isDecimal ? column.element : undefined
 }
 
-function isList({ children: [list, ...rest] }: SchemaTree): boolean {
-  return list?.element.repetition_type === 'REPEATED' && rest.length === 0 && list.children.length === 1
+/** What a column is a list of, where the library makes an array of it. */
+export function itemOf({ element, children: [list, ...rest] }: SchemaTree): SchemaTree | undefined {
+  const isList =
+    element.converted_type === 'LIST' &&
+    list?.element.repetition_type === 'REPEATED' &&
+    rest.length === 0 &&
+    list.children.length === 1
+  return isList ? list.children[0] : undefined
 }
 
 /**

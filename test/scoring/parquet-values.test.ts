@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { it } from 'node:test'
 import type { SchemaElement } from 'hyparquet'
 import { parquetWriteFile } from 'hyparquet-writer'
-import { readLines, score, temporaryFolder } from './support.ts'
+import { readLines, readRows, score, temporaryFolder } from './support.ts'
 
 const FEATURES = ['sepal_length', 'sepal_width', 'petal_length']
 
@@ -32,6 +32,93 @@ const COLUMNS: [SchemaElement, unknown[]][] = [
   [{ name: 'kind', type: 'BYTE_ARRAY', converted_type: 'ENUM' }, [Buffer.from('one'), Buffer.from('two')]],
   [{ name: 'text', type: 'BYTE_ARRAY', converted_type: 'UTF8' }, ['é', '']],
 ]
+
+/** Writes the columns with the features of iris-classifier before them, and the values of two rows. */
+function write(file: string, more: SchemaElement[], columns: Readonly<Record<string, unknown[]>>): void {
+  const features = [...FEATURES, 'petal_width'].filter(name => !Object.hasOwn(columns, name))
+  const schema: SchemaElement[] = [
+    { name: 'root', num_children: features.length + Object.keys(columns).length },
+    ...features.map(name => ({ name, type: 'FLOAT' as const, repetition_type: 'REQUIRED' as const })),
+    ...more.map(element => ({ repetition_type: 'REQUIRED' as const, ...element })),
+  ]
+  const all = Object.entries({ ...Object.fromEntries(features.map(name => [name, [5, 3]])), ...columns })
+  parquetWriteFile({
+    filename: file,
+    schema,
+    columnData: all.map(([name, data]) => ({ name, data: data as number[] })),
+  })
+}
+
+const DECIMAL = { type: 'INT32', converted_type: 'DECIMAL', scale: 2, precision: 8 } as const
+const list = (name: string): SchemaElement[] => [
+  { name, converted_type: 'LIST', num_children: 1 },
+  { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
+]
+
+it('Parquet: decimals in lists lose nothing; in lists of structs of one field they are doubles', async t => {
+  const folder = temporaryFolder(t)
+  const [input, output] = [join(folder, 'in.parquet'), join(folder, 'out.jsonl')]
+  const schema: SchemaElement[] = [
+    ...[...list('plain'), { name: 'element', ...DECIMAL }],
+    ...[...list('nested'), ...list('element'), { name: 'element', ...DECIMAL }],
+    ...[...list('structs'), { name: 'element', num_children: 1 }, { name: 'amount', ...DECIMAL }],
+    { name: 'struct', num_children: 1 },
+    { name: 'items', repetition_type: 'REPEATED', num_children: 1 },
+    { name: 'amount', ...DECIMAL },
+  ]
+  const amounts = [{ amount: 150n }, { amount: -7n }]
+  const columns = {
+    plain: [[150n, -7n], []],
+    nested: [[[150n], [-7n]], []],
+    structs: [amounts, []],
+    // The library that writes takes the items of what is no list without the name of their field.
+    struct: [{ items: [150n, -7n] }, { items: [] }],
+  }
+  write(input, schema, columns)
+  await score({ input, output, model: 'iris-classifier', keep: Object.keys(columns), rowNumbers: false })
+  const kept = readLines(output).map(({ label: _, probabilities: __, ...rest }) => rest)
+  const doubles = [{ amount: 1.5 }, { amount: -0.07 }]
+  assert.deepEqual(kept, [
+    { plain: ['1.50', '-0.07'], nested: [['1.50'], ['-0.07']], structs: doubles, struct: { items: doubles } },
+    { plain: [], nested: [], structs: [], struct: { items: [] } },
+  ])
+})
+
+it('Parquet: a value that makes no sense is said of its file', async t => {
+  const folder = temporaryFolder(t)
+  const [input, output] = [join(folder, 'in.parquet'), join(folder, 'out.jsonl')]
+  const logical = { type: 'DECIMAL', scale: 2, precision: 8 } as const
+  write(input, [{ name: 'odd', type: 'DOUBLE', logical_type: logical }], { odd: [0.5, 1] })
+  await assert.rejects(score({ input, output, model: 'iris-classifier', keep: ['odd'] }), {
+    code: 'file-invalid',
+    message: /in\.parquet cannot be read as Parquet: column "odd"/,
+  })
+})
+
+it('Parquet: a decimal that is a feature is kept as a number where columns have types', async t => {
+  const folder = temporaryFolder(t)
+  const input = join(folder, 'in.parquet')
+  write(
+    input,
+    [
+      { name: 'petal_width', ...DECIMAL },
+      { name: 'price', ...DECIMAL },
+    ],
+    {
+      petal_width: [20n, -130n],
+      price: [20n, -130n],
+    },
+  )
+  for (const format of ['avro', 'parquet']) {
+    const output = join(folder, `out.${format}`)
+    await score({ input, output, model: 'iris-classifier', keep: ['petal_width', 'price'] })
+    const kept = (await readRows(output)).map(row => [row.petal_width, row.price])
+    assert.deepEqual(kept, [
+      [0.2, '0.20'],
+      [-1.3, '-1.30'],
+    ])
+  }
+})
 
 it('Parquet: timestamps, decimals and bytes lose nothing; a decimal may be a feature', async t => {
   const folder = temporaryFolder(t)
