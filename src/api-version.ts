@@ -23,8 +23,8 @@ interface ApiVersionOptions {
   /** See `SessionShares`. */
   readonly mostHung: number | undefined
   /**
-   * Why requests wait for the sessions; undefined when they do not any more. `requests-hung`, at most once, when `mostHung`
-   * threads hang: none is answered any more.
+   * Why requests wait for the sessions; undefined when they do not any more. `requests-hung`, at most once: `mostHung` threads
+   * hang, or a batch hangs and the threads that are left are too few to find the row. None is answered any more.
    */
   readonly onCondition: (error: SluiceError | undefined) => void
 }
