@@ -1,6 +1,7 @@
+import { SluiceError } from '../core/errors.ts'
 import type { InferAnswer } from '../core/inference-api.ts'
 import type { ModelSpec } from '../core/model.ts'
-import { byteLength, type TensorColumn, type TensorData, viewOf } from '../core/tensor.ts'
+import { ownColumn, type TensorColumn, type TensorData } from '../core/tensor.ts'
 import { DATATYPES } from './datatypes.ts'
 import type { InferRequest, WantedOutput } from './infer-request.ts'
 
@@ -32,7 +33,7 @@ export class InferAnswerWriter {
       this.#written = wanted.map(want => this.#write(want, rowsOf(outputs[want.index]!, at, count)))
       return
     }
-    this.#gathered ??= wanted.map(({ index }) => room(outputs[index]!, rows))
+    this.#gathered ??= wanted.map(({ index }) => ownColumn(outputs[index]!.spec, rows).data)
     for (const [i, { index }] of wanted.entries()) {
       const column = outputs[index]!
       const part = rowsOf(column, at, count)
@@ -43,8 +44,17 @@ export class InferAnswerWriter {
     }
   }
 
-  /** Once all rows were taken. */
+  /**
+   * Once all rows were taken.
+   * @throws SluiceError `request-too-large`: how long texts are was not known before
+   */
   finish(version: string): InferAnswer {
+    const answer = this.#answer(version)
+    requireSmall(answer, this.#request)
+    return answer
+  }
+
+  #answer(version: string): InferAnswer {
     const { id, outputs } = this.#request
     if (this.#gathered !== undefined) {
       this.#written = this.#gathered.map((data, i) => this.#write(outputs[i]!, data))
@@ -69,15 +79,22 @@ export class InferAnswerWriter {
   }
 }
 
+function requireSmall({ body }: InferAnswer, { rows, maxAnswerBytes }: InferRequest): void {
+  // A character takes three bytes at most, so hardly any answer has to be measured.
+  if (3 * body.length <= maxAnswerBytes) return
+  const bytes = Buffer.byteLength(body)
+  if (bytes <= maxAnswerBytes) return
+  throw new SluiceError(
+    'request-too-large',
+    `the answer to ${rows} rows has ${bytes} bytes; API_MAX_BODY_BYTES allows ${maxAnswerBytes}. ` +
+      'Send fewer rows at a time, or name the outputs that are needed',
+  )
+}
+
 function rowsOf({ spec, data }: TensorColumn, at: number, count: number): TensorData {
   const first = at * spec.width
   const end = first + count * spec.width
   return Array.isArray(data) ? data.slice(first, end) : data.subarray(first, end)
-}
-
-function room({ spec }: TensorColumn, rows: number): TensorData {
-  const elements = rows * spec.width
-  return viewOf(spec.type, new ArrayBuffer(byteLength(spec.type, elements)), elements)
 }
 
 /** JSON has no words for NaN and infinity, so they are text, as in predictions. */

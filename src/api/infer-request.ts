@@ -22,6 +22,8 @@ export interface InferRequest {
   readonly outputs: readonly WantedOutput[]
   /** How long it may wait at most, if it says so. */
   readonly timeoutMs: number | undefined
+  /** A larger one is refused. */
+  readonly maxAnswerBytes: number
 }
 
 /** The settings of the same names. */
@@ -32,11 +34,11 @@ export interface RequestLimits {
 
 type Json = Readonly<Record<string, unknown>>
 
-/** Characters that an element takes in JSON: a float seldom more, and how long a text is, only the run will say. */
+/** Characters that an element takes in JSON: a float seldom more, and how long a text is, only the run will say (see `InferAnswerWriter`). */
 const JSON_ELEMENT = 20
 
 /**
- * Reads and checks a request of the Open Inference Protocol; its answer will be no larger than a body may be.
+ * Reads and checks a request of the Open Inference Protocol; its answer is not expected to be larger than a body may be.
  * @param headerLength bytes of `body` that are JSON; undefined for all
  * @throws SluiceError `request-invalid`, `request-too-large`
  */
@@ -55,8 +57,9 @@ export function parseInferRequest(
   const asked = objectOf(parameters, 'parameters')
   const { inputs, rows } = readInputs(request.inputs, spec, body.subarray(jsonBytes), limits.apiMaxRows)
   const wanted = readOutputs(outputs, spec, asked.binary_data_output === true)
-  requireSmallAnswer(rows, wanted, spec, limits.apiMaxBodyBytes)
-  return { id, rows, inputs, outputs: wanted, timeoutMs: timeoutOf(asked.timeout) }
+  const { apiMaxBodyBytes: maxAnswerBytes } = limits
+  requireSmallAnswer(rows, wanted, spec, maxAnswerBytes)
+  return { id, rows, inputs, outputs: wanted, timeoutMs: timeoutOf(asked.timeout), maxAnswerBytes }
 }
 
 function parseJson(body: Uint8Array, bytes: number, spec: ModelSpec): Json {

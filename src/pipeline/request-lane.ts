@@ -116,7 +116,7 @@ export class RequestLane implements RowSource {
       request.done()
       this.#leave(entry)
     } catch (error) {
-      // An answer may be too long for a string, say: that is no reason to end.
+      // An answer may be too large, say, or too long for a string: that is no reason to end.
       this.#refuse(entry, asSluiceError(error, 'internal'))
     }
   }

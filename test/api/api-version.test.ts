@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { parseInferRequest } from '../../src/api/infer-request.ts'
 import { ApiVersion } from '../../src/api-version.ts'
 import type { SluiceError } from '../../src/core/errors.ts'
+import type { InferAnswer } from '../../src/core/inference-api.ts'
 import { FakeClock, settle } from '../pipeline/fake-clock.ts'
 import { FakePool, LAYOUT } from '../pipeline/fake-pool.ts'
 import { FakeBatcherTelemetry } from '../pipeline/fake-telemetry.ts'
@@ -10,7 +11,8 @@ import { MODEL } from '../pipeline/task-harness.ts'
 
 const SPEC = { ...MODEL, ...LAYOUT, fixedBatch: null, tolerance: { absolute: 0, relative: 0 }, training: {} }
 const BODY = Buffer.from('{"inputs":[{"name":"x","datatype":"FP64","shape":[1],"data":[666]}]}')
-const REQUEST = parseInferRequest(BODY, undefined, SPEC, { apiMaxRows: 9, apiMaxBodyBytes: 999 })
+const asked = (apiMaxBodyBytes: number) => parseInferRequest(BODY, undefined, SPEC, { apiMaxRows: 9, apiMaxBodyBytes })
+const REQUEST = asked(999)
 
 /** For a request that nobody tells of anything. */
 const TIMEOUT = { timeout: 10_000 }
@@ -44,6 +46,21 @@ function hanging({ mostHung }: { mostHung?: number }) {
   }
   return { pool, version, told, ask, hang }
 }
+
+test('an answer that turns out larger than a body may be is refused, and others are answered', TIMEOUT, async () => {
+  const { pool, version } = hanging({})
+  const ask = (maxBytes: number) =>
+    new Promise<SluiceError | string>(settled => {
+      const answer = ({ body }: InferAnswer) => settled(String(body))
+      version.run(asked(maxBytes), Number.POSITIVE_INFINITY, { answer, refuse: settled, abandoned: () => false })
+    })
+  const answers = [ask(999), ask(50)]
+  for (await settle(); pool.runs.length > 0; await settle()) pool.runs[0]!.succeed()
+  const [answer, refusal] = (await Promise.all(answers)) as [string, SluiceError]
+  assert.equal(refusal.code, 'request-too-large')
+  assert.match(refusal.message, new RegExp(`^the answer to 1 rows has ${answer.length} bytes; .* allows 50\\.`))
+  await version.drained()
+})
 
 test('beside a stream: rows that hang end the answers of their version, and nothing else', TIMEOUT, async () => {
   const { pool, version, told, ask, hang } = hanging({ mostHung: 4 })

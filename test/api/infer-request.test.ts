@@ -309,6 +309,7 @@ describe('an answer', () => {
       inputs: [],
       outputs: spec.outputs.map((_, index) => ({ index, binary })),
       timeoutMs: undefined,
+      maxAnswerBytes: 1_000,
     }
   }
   const EXPECTED = [
@@ -318,6 +319,21 @@ describe('an answer', () => {
     { name: 'word', datatype: 'BYTES', shape: [2], data: JSON.stringify(['zwölf "x"', '']) },
   ]
   const json = `{"model_name":"types","model_version":"7","id":"a\\"b","outputs":[${EXPECTED.map(({ name, datatype, shape, data }) => `{"name":"${name}","datatype":"${datatype}","shape":[${shape}],"data":${data}}`)}]}`
+
+  test('is refused where it is larger than a body may be, in bytes', () => {
+    for (const binary of [false, true]) {
+      const finish = (maxAnswerBytes: number) => {
+        const writer = new InferAnswerWriter(spec, { ...request(binary), maxAnswerBytes })
+        writer.take(outputs, 0, 2, 1)
+        return writer.finish('7')
+      }
+      const bytes = Buffer.byteLength(finish(1_000).body)
+      assert.equal(Buffer.byteLength(finish(bytes).body), bytes)
+      // The umlaut is one character, and two bytes.
+      const message = `the answer to 2 rows has ${bytes} bytes; API_MAX_BODY_BYTES allows ${bytes - 1}. Send fewer rows at a time, or name the outputs that are needed`
+      assert.throws(() => finish(bytes - 1), { code: 'request-too-large', message })
+    }
+  })
 
   test('in JSON: the same, whether its rows come at once or one by one', () => {
     const once = new InferAnswerWriter(spec, request(false))
