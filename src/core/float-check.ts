@@ -2,7 +2,12 @@
  * Whether floats that lie in a buffer are finite, four at a time: in JavaScript this takes three times as long as copying
  * them. WebAssembly sees only memory of its own, so the buffer has to be one that was made for it: that of a tensor's rows,
  * which are looked at right after they were copied there, while the processor's cache has them.
+ *
+ *   allocateCheckable ─▶ memory, to be sent to other threads ─▶ bufferOf, on each of them ─▶ floatCheckOf, where rows are packed
  */
+
+/** Shared memory as threads send it to each other: its buffer alone would not bring the check along. */
+export type SharedMemory = SharedArrayBuffer | WebAssembly.Memory
 
 /** Whether the `count` floats from byte `at` of a buffer on, a multiple of four, are all finite. */
 export type FloatCheck = (at: number, count: number) => boolean
@@ -48,31 +53,41 @@ const MODULE = Uint8Array.of(
   ...[0x0b], // end of the function
 )
 
-const checks = new WeakMap<ArrayBufferLike, FloatCheck>()
+/** The memories of this thread's buffers. */
+const memories = new WeakMap<ArrayBufferLike, WebAssembly.Memory>()
 let compiled: WebAssembly.Module | undefined
 /** Asking in vain is slow. */
 let exhausted = false
 
-/** Shared memory of `size` bytes or a little more with a fast check, or, where the system has none to give, without. */
-export function allocateCheckable(size: number): SharedArrayBuffer {
+/** Memory of `size` bytes or a little more with a fast check, or, where the system has none to give, without. */
+export function allocateCheckable(size: number): SharedMemory {
   if (exhausted) return new SharedArrayBuffer(size)
   try {
     compiled ??= new WebAssembly.Module(MODULE)
     const pages = Math.max(1, Math.ceil(size / PAGE_BYTES))
-    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
-    const { f } = new WebAssembly.Instance(compiled, { m: { m: memory } }).exports
-    checks.set(memory.buffer, checkOf(f as (at: number, end: number) => number, new Float32Array(memory.buffer)))
-    return memory.buffer
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
   } catch {
-    // No room among the addresses: a memory reserves gigabytes of them.
+    // A processor without vectors, or no room among the addresses: a memory reserves gigabytes of them.
     exhausted = true
     return new SharedArrayBuffer(size)
   }
 }
 
-/** The fast check of a buffer, on the thread that allocated it. */
+/** The bytes of the memory, on this thread: the same buffer each time. */
+export function bufferOf(memory: SharedMemory): SharedArrayBuffer {
+  if (memory instanceof SharedArrayBuffer) return memory
+  const { buffer } = memory
+  memories.set(buffer, memory)
+  return buffer
+}
+
+/** A fast check of a buffer that this thread has from `bufferOf`, if its memory has one. Keep it: making it takes a while. */
 export function floatCheckOf(buffer: ArrayBufferLike): FloatCheck | undefined {
-  return checks.get(buffer)
+  const memory = memories.get(buffer)
+  if (memory === undefined) return undefined
+  compiled ??= new WebAssembly.Module(MODULE)
+  const { f } = new WebAssembly.Instance(compiled, { m: { m: memory } }).exports
+  return checkOf(f as (at: number, end: number) => number, new Float32Array(buffer))
 }
 
 function checkOf(bitsOf: (at: number, end: number) => number, floats: Float32Array): FloatCheck {

@@ -1,12 +1,12 @@
 import { SluiceError } from '../core/errors.ts'
-import { allocateCheckable } from '../core/float-check.ts'
+import { allocateCheckable, bufferOf, type SharedMemory } from '../core/float-check.ts'
 import type { ModelSpec } from '../core/model.ts'
 import { byteLength, type RowSpec, type TensorColumn, type TensorSlot, viewOf } from '../core/tensor.ts'
 
-/** Shared memory of one slot, a buffer for each column; undefined for strings, which travel in messages. */
+/** Shared memory of one slot, one for each column; undefined for strings, which travel in messages. */
 export interface SharedSlot {
-  readonly inputs: readonly (SharedArrayBuffer | undefined)[]
-  readonly outputs: readonly (SharedArrayBuffer | undefined)[]
+  readonly inputs: readonly (SharedMemory | undefined)[]
+  readonly outputs: readonly (SharedMemory | undefined)[]
 }
 
 /** The tensors of a model, in the order of their columns in a slot. */
@@ -26,11 +26,12 @@ export function slotCapacity(layout: SlotLayout, maxRows: number, maxBytes: numb
 
 /** A view of a slot's memory, made once for each thread. String columns of two views are not connected. */
 export function viewSlot(id: number, layout: SlotLayout, capacity: number, shared: SharedSlot): TensorSlot {
-  const columns = (specs: readonly RowSpec[], buffers: SharedSlot['inputs']): TensorColumn[] =>
-    specs.map((spec, index) => ({
-      spec,
-      data: viewOf(spec.type, buffers[index] ?? new ArrayBuffer(0), capacity * spec.width),
-    }))
+  const columns = (specs: readonly RowSpec[], memories: SharedSlot['inputs']): TensorColumn[] =>
+    specs.map((spec, index) => {
+      const memory = memories[index]
+      const buffer = memory === undefined ? new ArrayBuffer(0) : bufferOf(memory)
+      return { spec, data: viewOf(spec.type, buffer, capacity * spec.width) }
+    })
   return {
     id,
     capacity,
@@ -61,7 +62,7 @@ export function putStrings(columns: readonly TensorColumn[], first: number, take
 /** Narrower rows are checked as fast without a call into WebAssembly, and memory for it reserves many addresses. */
 const LEAST_CHECKED_WIDTH = 32
 
-function inputMemory(spec: RowSpec, capacity: number): SharedArrayBuffer | undefined {
+function inputMemory(spec: RowSpec, capacity: number): SharedMemory | undefined {
   const { type, width } = spec
   const isChecked = type === 'float32' && width >= LEAST_CHECKED_WIDTH
   return isChecked ? allocateCheckable(byteLength(type, capacity * width)) : memoryOf(spec, capacity)

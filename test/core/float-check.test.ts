@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
-import { allocateCheckable, floatCheckOf } from '../../src/core/float-check.ts'
+import { allocateCheckable, bufferOf, floatCheckOf } from '../../src/core/float-check.ts'
 
 const BYTES = 1 << 16
 
 it('finds each float that is not finite, wherever it lies, and no other', () => {
-  const memory = allocateCheckable(BYTES)
+  const memory = bufferOf(allocateCheckable(BYTES))
   const bytes = Buffer.from(memory)
   const check = floatCheckOf(memory)!
   assert.ok(check, 'there is a fast check')
@@ -29,7 +29,7 @@ it('finds each float that is not finite, wherever it lies, and no other', () => 
 })
 
 it('sees signalling and negative NaN, too', () => {
-  const memory = allocateCheckable(64)
+  const memory = bufferOf(allocateCheckable(64))
   const bytes = Buffer.from(memory)
   const check = floatCheckOf(memory)!
   for (const word of [0x7f800001, 0xff800001, 0x7fffffff, 0xffffffff]) {

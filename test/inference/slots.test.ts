@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { describe, it } from 'node:test'
+import { Worker } from 'node:worker_threads'
 import { putStrings, slotCapacity, TensorSlots, takeStrings, viewSlot } from '../../src/inference/slots.ts'
 import { fixture } from './fixtures.ts'
 
@@ -38,6 +40,13 @@ describe('tensor slots', () => {
     assert.equal(other.inputs[0]!.data[31], 7)
     assert.equal(other.inputs[0]!.data.length, 32)
     assert.equal(other.outputs[0]!.data.length, 16)
+  })
+
+  it('have floats that are checked fast on every thread that packs them', async () => {
+    const { spec: layout } = fixture('row-sums', { x: ['float32', [64]] }, { sum: ['float32', []] })
+    const [shared] = new TensorSlots(layout, 1, 8).shared
+    const thread = new Worker(new URL('./checking-thread.ts', import.meta.url), { workerData: { layout, shared } })
+    assert.deepEqual(await once(thread, 'message'), [['fast', true, false]])
   })
 
   it('carry strings from view to view, the rows asked for and no others', () => {
