@@ -11,8 +11,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { constants } from 'node:os'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { COMPILED_FOLDER } from '../src/compiled-folder.ts'
 import { startBroker } from './broker.ts'
 import { startRegistry } from './registry.ts'
 
@@ -37,8 +37,6 @@ async function main(): Promise<number> {
     await Promise.all(servers.map(server => server.stop()))
   }
 }
-
-const COMPILED = fileURLToPath(new URL('../.cache/compiled', import.meta.url))
 
 const NOTHING: Started = { env: {}, stop: async () => {} }
 
@@ -66,7 +64,7 @@ async function runCommand([program, ...args]: string[], env: NodeJS.ProcessEnv):
   // Two hundred test files import much the same modules: compiled once.
   const child = spawn(program!, args, {
     stdio: 'inherit',
-    env: { NODE_COMPILE_CACHE: COMPILED, ...process.env, ...env },
+    env: { NODE_COMPILE_CACHE: COMPILED_FOLDER, ...process.env, ...env },
   })
   for (const signal of SIGNALS) {
     process.on(signal, () => {

@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { enableCompileCache } from 'node:module'
-import { fileURLToPath } from 'node:url'
 import { type Command, type CommandGroup, resolveCommand } from './commands/command.ts'
+import { COMPILED_FOLDER } from './compiled-folder.ts'
 import { SluiceError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
 
 // Before anything else is loaded: a second start takes half the processor time of the first. Not in the system's folder for
 // temporary files, where another user could leave code for us; where this folder cannot be written to, nothing is kept.
 // Threads look into the environment.
-process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL('../.cache/compiled', import.meta.url))
+process.env.NODE_COMPILE_CACHE ??= COMPILED_FOLDER
 enableCompileCache(process.env.NODE_COMPILE_CACHE)
 
 /** Loaded when they are needed: a prediction from a shell does not wait for a Kafka client and a web server. */
