@@ -1,4 +1,4 @@
-import { auditTopics } from '../src/auditing.ts'
+import { auditTopics } from '../src/auditing/auditing.ts'
 import type { Sample } from '../test/support/metrics.ts'
 import type { Contender, Guarantee } from './contender.ts'
 import { ContenderProcess } from './contender-process.ts'

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Random } from '../dev/demo/random.ts'
 import type { FaultKind } from '../src/audit/verdict.ts'
-import type { AuditVerdict } from '../src/auditing.ts'
+import type { AuditVerdict } from '../src/auditing/audit-contract.ts'
 import type { Answers } from './answers.ts'
 import type { Fault } from './fault.ts'
 import type { FaultResult } from './results.ts'

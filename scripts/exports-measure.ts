@@ -7,7 +7,7 @@ import type { GoldenSample, ModelSpec } from '../src/core/model.ts'
 import { packObject, unpackRow } from '../src/core/rows.ts'
 import type { RowSpec } from '../src/core/tensor.ts'
 import { FolderStore } from '../src/models/store.ts'
-import { openModel } from '../src/serving.ts'
+import { openModel } from '../src/serving/serving.ts'
 import type { RecordedExport } from './exports-table.ts'
 
 export const STORE = fileURLToPath(new URL('../test/fixtures/exports', import.meta.url))

@@ -14,7 +14,7 @@ import { silentLog } from '../src/core/log.ts'
 import { unpackRow } from '../src/core/rows.ts'
 import type { TensorSlot } from '../src/core/tensor.ts'
 import { outputDifference } from '../src/models/verification.ts'
-import { openModel, type ServedModel } from '../src/serving.ts'
+import { openModel, type ServedModel } from '../src/serving/serving.ts'
 
 const HELP = `npm run gpu-check [-- options]
 

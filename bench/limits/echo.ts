@@ -5,7 +5,6 @@
 //
 //   node bench/limits/echo.ts      settings of `sluice worker` in the environment, and ANSWER_BYTES, ANSWER_MODEL
 
-import { createCommitter } from '../../src/committing.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import { connectionOptions } from '../../src/connection.ts'
 import { systemClock as clock } from '../../src/core/clock.ts'
@@ -18,6 +17,7 @@ import { Membership } from '../../src/kafka/membership.ts'
 import type { PartitionLog } from '../../src/kafka/partition-log.ts'
 import { CommitTurns } from '../../src/pipeline/commit-turns.ts'
 import { InFlightBudget } from '../../src/pipeline/in-flight.ts'
+import { createCommitter } from '../../src/replica/committing.ts'
 import { EchoTask } from './echo-task.ts'
 
 const { settings } = loadSettings({ env: process.env, required: ['inputTopic', 'outputTopic', 'deadLetterTopic'] })

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { readOptions, wholeNumber } from '../../dev/command-line.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { silentLog } from '../../src/core/log.ts'
-import { openModel } from '../../src/serving.ts'
+import { openModel } from '../../src/serving/serving.ts'
 
 const HELP = `npm run soak:versions [-- --cycles N]
 

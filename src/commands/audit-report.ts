@@ -6,7 +6,7 @@ import {
   UNCHECKED_REASONS,
   type UncheckedReason,
 } from '../audit/verdict.ts'
-import type { AuditVerdict, StrayOffset } from '../auditing.ts'
+import type { AuditVerdict, StrayOffset } from '../auditing/audit-contract.ts'
 import { grouped } from './progress-line.ts'
 
 const KINDS = Object.keys(FAULT_KINDS) as FaultKind[]

@@ -5,7 +5,7 @@ import { systemClock } from '../core/clock.ts'
 import { SluiceError } from '../core/errors.ts'
 import { planText } from '../core/rollout-changes.ts'
 import type { TimelineRange } from '../core/timeline-ranges.ts'
-import { type ModelHistory, readHistory } from '../timeline-reading.ts'
+import { type ModelHistory, readHistory } from '../rollout/timeline-reading.ts'
 import { type Command, namedModel } from './command.ts'
 import { ProgressLine } from './progress-line.ts'
 

@@ -3,7 +3,7 @@ import type { SettingKey, Settings } from '../config/settings.ts'
 import { systemClock } from '../core/clock.ts'
 import { SluiceError } from '../core/errors.ts'
 import { silentLog } from '../core/log.ts'
-import type { CheckSettings, CheckTools } from '../model-check.ts'
+import type { CheckSettings, CheckTools } from '../shipping/model-check.ts'
 import type { CommandContext } from './command.ts'
 
 /** For `openStore`, in commands that print what they found. */

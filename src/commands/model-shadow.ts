@@ -1,9 +1,9 @@
-import { shadowTopicOf } from '../committing.ts'
 import { parseOptions } from '../config/options.ts'
 import type { Settings } from '../config/settings.ts'
 import { connectionOptions } from '../connection.ts'
 import { SluiceError } from '../core/errors.ts'
 import { createTopicLike } from '../kafka/topics.ts'
+import { shadowTopicOf } from '../replica/committing.ts'
 import type { Command } from './command.ts'
 import { CHANGE_HELP, CHANGE_OPTIONS, namedPositionals, runChange, settingsOf } from './model-change.ts'
 

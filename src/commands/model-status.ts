@@ -5,7 +5,7 @@ import { systemClock } from '../core/clock.ts'
 import type { RolloutState } from '../core/rollout.ts'
 import { planText } from '../core/rollout-changes.ts'
 import type { Seat } from '../core/rollout-seats.ts'
-import { RolloutDesk } from '../rollout-desk.ts'
+import { RolloutDesk } from '../rollout/rollout-desk.ts'
 import { type Command, namedModel } from './command.ts'
 
 export const modelStatus: Command = {

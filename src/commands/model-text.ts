@@ -1,6 +1,6 @@
 import type { FeatureSpec, ModelSpec } from '../core/model.ts'
 import type { RowSpec } from '../core/tensor.ts'
-import type { ModelCheck } from '../model-check.ts'
+import type { ModelCheck } from '../shipping/model-check.ts'
 
 /** What the commands of `sluice model` print, as text and as JSON. */
 

@@ -1,7 +1,7 @@
 import { parseOptions } from '../config/options.ts'
 import { SluiceError } from '../core/errors.ts'
-import { checkModel } from '../model-check.ts'
 import { openStore } from '../models/open-store.ts'
+import { checkModel } from '../shipping/model-check.ts'
 import { type Command, namedModel } from './command.ts'
 import { CHECK_OPTIONS, loadForChecks, OPEN_TIMEOUT_HELP } from './model-settings.ts'
 import { formatChecks } from './model-text.ts'

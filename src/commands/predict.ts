@@ -6,7 +6,7 @@ import { silentLog } from '../core/log.ts'
 import type { FeatureSpec, ModelSpec } from '../core/model.ts'
 import { plainJson } from '../core/plain-json.ts'
 import { packObject, placeFeature, unpackRow } from '../core/rows.ts'
-import { openModel, type ServedModel } from '../serving.ts'
+import { openModel, type ServedModel } from '../serving/serving.ts'
 import type { Command } from './command.ts'
 
 export const predict: Command = {

@@ -7,9 +7,9 @@ import { messageOf, SluiceError } from '../core/errors.ts'
 import { type Log, silentLog } from '../core/log.ts'
 import { parseLogPosition } from '../core/log-position.ts'
 import { AS_OF, doneOf, lengthOf } from '../core/replay.ts'
-import type { ReplayAgreement } from '../replay-agreement.ts'
-import type { ReplayPlan, ReplayRequest } from '../replay-plan.ts'
-import type { ReplayOutcome } from '../replaying.ts'
+import type { ReplayAgreement } from '../replaying/replay-agreement.ts'
+import type { ReplayPlan, ReplayRequest } from '../replaying/replay-plan.ts'
+import type { ReplayOutcome } from '../replaying/replaying.ts'
 import { type Command, refusePositionals } from './command.ts'
 import { grouped, ProgressLine } from './progress-line.ts'
 
@@ -48,8 +48,8 @@ Example:
     const request = requestOf(extra, loaded, live)
     if (recordsPerSecond !== undefined) stepBack()
     // Not before: to load them takes most of the processor time of a start.
-    const { planReplay } = await import('../replay-plan.ts')
-    const { runReplay } = await import('../replaying.ts')
+    const { planReplay } = await import('../replaying/replay-plan.ts')
+    const { runReplay } = await import('../replaying/replaying.ts')
     const note = (text: string) => progress.note(text)
     const tools = { clock: systemClock, log: noteLog(note), signal, note }
     let outcome: ReplayOutcome

@@ -2,11 +2,11 @@ import { loadSettings, showGiven } from '../config/load.ts'
 import { parseOptions } from '../config/options.ts'
 import { systemClock } from '../core/clock.ts'
 import { SluiceError } from '../core/errors.ts'
-import { type ModelChoice, ModelServer } from '../model-server.ts'
 import { Health } from '../ops/health.ts'
 import { serveHttp } from '../ops/http.ts'
 import { createLog } from '../ops/log.ts'
 import { Metrics } from '../ops/metrics.ts'
+import { type ModelChoice, ModelServer } from '../requests/model-server.ts'
 import { type Command, refusePositionals } from './command.ts'
 
 export const serve: Command = {

@@ -6,9 +6,9 @@ import { test } from 'node:test'
 import { loadSettings } from '../../src/config/load.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Log } from '../../src/core/log.ts'
-import { type ModelChoice, ModelServer } from '../../src/model-server.ts'
 import { Health } from '../../src/ops/health.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
+import { type ModelChoice, ModelServer } from '../../src/requests/model-server.ts'
 import { copyVersions } from '../support/models.ts'
 
 /** Serves until it is ready; what was opened, in order, and whether the API was ready and which models were right before. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { FAULT_KINDS, type FaultKind, type Finding } from '../../src/audit/verdict.ts'
-import type { AuditVerdict, ValueVerdict } from '../../src/auditing.ts'
+import type { AuditVerdict, ValueVerdict } from '../../src/auditing/audit-contract.ts'
 import { audit } from '../../src/commands/audit.ts'
 import { formatReport } from '../../src/commands/audit-report.ts'
 import { ProgressLine } from '../../src/commands/progress-line.ts'

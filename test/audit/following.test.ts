@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { type ProxiedBroker, startBrokerBehindProxy } from '../../faults/proxy/behind-proxy.ts'
-import { auditTopics, followTopics } from '../../src/auditing.ts'
+import { auditTopics, followTopics } from '../../src/auditing/auditing.ts'
 import { HandMade } from './topics.ts'
 
 const AWAY_MS = 500

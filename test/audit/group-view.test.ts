@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { strayOffsets } from '../../src/audit-offsets.ts'
+import { strayOffsets } from '../../src/auditing/audit-offsets.ts'
 import { GroupView } from '../../src/kafka/group-view.ts'
 import { sizeOfCompactString, WireWriter } from '../../src/kafka/wire.ts'
 import { FakeClock } from '../pipeline/fake-clock.ts'

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { systemClock } from '../../src/core/clock.ts'
 import type { ModelSpec } from '../../src/core/model.ts'
-import { checkRecordSchema, type SchemaSettings } from '../../src/model-schema-check.ts'
+import { checkRecordSchema, type SchemaSettings } from '../../src/shipping/model-schema-check.ts'
 import { temporaryStore } from '../models/bundle-folder.ts'
 
 const spec: Pick<ModelSpec, 'inputs'> = {

@@ -10,7 +10,7 @@ import { model } from '../../src/commands/model.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { readBundle } from '../../src/models/bundle.ts'
-import { openModel } from '../../src/serving.ts'
+import { openModel } from '../../src/serving/serving.ts'
 import { recordingLog } from '../inference/fixtures.ts'
 import { runSluice } from '../support/sluice-process.ts'
 

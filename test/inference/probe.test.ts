@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { RunError, type RunFailure } from '../../src/core/inference.ts'
 import type { OnnxSessionPool } from '../../src/inference/pool.ts'
 import { viewSlot } from '../../src/inference/slots.ts'
-import { Probe } from '../../src/probe.ts'
+import { Probe } from '../../src/serving/probe.ts'
 import { rowSums } from './fixtures.ts'
 
 /** A pool whose sessions fail as told, and the probe that uses it. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ErrorCode } from '../../src/core/errors.ts'
-import type { ModelCheck } from '../../src/model-check.ts'
+import type { ModelCheck } from '../../src/shipping/model-check.ts'
 import { type Manifest, writeBundle } from './bundle-folder.ts'
 
 const fixture = (name: string) => readFile(new URL(`../fixtures/onnx/${name}`, import.meta.url))

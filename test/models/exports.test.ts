@@ -12,7 +12,7 @@ import { systemClock } from '../../src/core/clock.ts'
 import { SluiceError } from '../../src/core/errors.ts'
 import { silentLog } from '../../src/core/log.ts'
 import { packObject, unpackRow } from '../../src/core/rows.ts'
-import { openModel } from '../../src/serving.ts'
+import { openModel } from '../../src/serving/serving.ts'
 
 import { writeLargeModel } from './large-model.ts'
 

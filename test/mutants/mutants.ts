@@ -93,7 +93,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       initialiseOnce,
       {
-        file: 'src/committing.ts',
+        file: 'src/replica/committing.ts',
         find: 'const producer = new TransactionalProducer({ ...shared, cluster, transactionalId, transactionTimeoutMs, coordinator })',
         replace: `links.kept ??= new Map()
   if (!links.kept.has(partition)) {

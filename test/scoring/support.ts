@@ -11,8 +11,8 @@ import { parquetWriteFile } from 'hyparquet-writer'
 import { loadSettings } from '../../src/config/load.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { silentLog } from '../../src/core/log.ts'
-import { formatOf } from '../../src/score-files.ts'
-import { type ScoreProgress, type ScoreSummary, scoreFile } from '../../src/scoring.ts'
+import { formatOf } from '../../src/scoring/score-files.ts'
+import { type ScoreProgress, type ScoreSummary, scoreFile } from '../../src/scoring/scoring.ts'
 import { MODEL_STORE } from '../support/models.ts'
 
 export type Row = Record<string, unknown>

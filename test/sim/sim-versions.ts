@@ -1,7 +1,7 @@
 import type { ModelIdentity } from '../../src/core/transaction.ts'
 import type { Batcher } from '../../src/pipeline/batcher.ts'
 import { type ServedVersion, type Serving, servingOf } from '../../src/pipeline/serving.ts'
-import type { LivePlan } from '../../src/served-versions.ts'
+import type { LivePlan } from '../../src/serving/served-versions.ts'
 import { type FakeDecoder, textEncoder } from '../pipeline/fake-codec.ts'
 
 /** The versions of a replica of the simulation: all are ready from the beginning, and none is ever closed. */

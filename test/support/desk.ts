@@ -1,11 +1,11 @@
 import { loadSettings } from '../../src/config/load.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { silentLog } from '../../src/core/log.ts'
-import { InferenceDesk } from '../../src/inference-desk.ts'
 import { Health } from '../../src/ops/health.ts'
 import { type HttpServer, serveHttp } from '../../src/ops/http.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
-import { openModel, type ServedModel, slotsOfGuests, slotsOfOne } from '../../src/serving.ts'
+import { InferenceDesk } from '../../src/requests/inference-desk.ts'
+import { openModel, type ServedModel, slotsOfGuests, slotsOfOne } from '../../src/serving/serving.ts'
 import { parseMetrics } from './metrics.ts'
 import { MODEL_STORE } from './models.ts'
 
