@@ -132,13 +132,13 @@ function settingsOf({ group, request }: ReplayPlan, { recordsPerSecond }: Replay
   const { settings } = request
   const own = { ...settings, groupId: group, processingGuarantee: 'exactly-once', ioThreads: 1 } as const
   if (recordsPerSecond === undefined) return own
-  const longest = slowCommitIntervalMs(recordsPerSecond, settings.maxInFlightRecords)
-  return { ...own, commitIntervalMs: Math.max(settings.commitIntervalMs, longest) }
+  const least = slowCommitIntervalMs(recordsPerSecond, settings.maxInFlightRecords)
+  return { ...own, commitIntervalMs: Math.max(settings.commitIntervalMs, least) }
 }
 
 /**
  * A transaction costs the brokers milliseconds of processor time, which the live group would wait for. One a second for each
- * partition is enough; more where a partition that has all of the rate could not hold twice what comes in that time.
+ * partition is enough; more often where a partition that has all of the rate could not hold twice what comes in that time.
  */
 function slowCommitIntervalMs(recordsPerSecond: number, maxInFlightRecords: number): number {
   return Math.min(1_000, Math.floor((500 * maxInFlightRecords) / recordsPerSecond))
